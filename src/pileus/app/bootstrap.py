@@ -1,0 +1,273 @@
+"""The first start of a cloud: what must be there so that every API is complete from the first minute.
+
+Everything is made once and left alone afterwards, so a start may be repeated and an operator may change what was made.
+"""
+
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid5
+
+from msgspec.structs import replace
+
+from pileus.core.block.records import StoragePool, VolumeKind
+from pileus.core.caller import ADMIN, MANAGER, MEMBER, READER, SERVICE
+from pileus.core.cloud import Cloud, Tx
+from pileus.core.compute.records import Cluster, Host, Pod, Size, Zone
+from pileus.core.identity.records import (
+    Assignment,
+    Credential,
+    CredentialKind,
+    Domain,
+    Project,
+    ProjectKind,
+    Role,
+    Scope,
+    User,
+)
+from pileus.core.identity.secrets import Secrets
+from pileus.core.image.records import ImageStoreRecord
+from pileus.core.network.records import Network, NetworkKind, Subnet
+from pileus.drivers.hypervisor.protocol import HostFacts
+from pileus.drivers.volume.protocol import PoolFacts
+
+NAMES = UUID("6f0f6e5c-6d58-5c53-9d5b-1f0f5b1f7a10")
+"""Namespace of the ids that every cloud shares, so that tools may rely on them."""
+ROOT_DOMAIN = uuid5(NAMES, "domain/default")
+SYSTEM = UUID(int=0)
+ACCOUNTS = ("admin", "demo")
+"""The first users, each with a project of its own; the first administers the cloud."""
+NEXT_ROLE = {READER: None, MEMBER: READER, MANAGER: MEMBER, ADMIN: MANAGER, SERVICE: None}
+"""What each of Keystone's default roles implies directly."""
+SIZES = (
+    ("tiny", 1, 192, 1),
+    ("small", 1, 512, 5),
+    ("medium", 1, 1024, 10),
+    ("large", 2, 4096, 20),
+    ("xlarge", 4, 8192, 40),
+)
+"""(name, virtual CPUs, MiB of memory, GiB of disk)."""
+DISK_KINDS = (("standard", 0), ("small-5", 5), ("medium-20", 20), ("large-100", 100))
+"""(name, fixed GiB); 0: the caller names the size."""
+
+
+async def bootstrap(cloud: Cloud, keys: Secrets) -> bool:
+    """Make what is missing; whether this was the first start. The credentials are on disk before anything needs them."""
+    async with cloud.view() as look:
+        if await look.maybe(Domain, ROOT_DOMAIN):
+            return False
+    first = {f"{name}_password": secrets.token_urlsafe(12) for name in ACCOUNTS}
+    for name in ACCOUNTS:
+        for kind in CredentialKind:
+            first[f"{name}_{kind}_access"] = secrets.token_hex(16)
+            first[f"{name}_{kind}_secret"] = secrets.token_urlsafe(48)
+    hashes = {name: await keys.hash(first[f"{name}_password"]) for name in ACCOUNTS}
+    keep(first, cloud.config.state)
+    async with cloud.transaction() as tx:
+        await _roles(tx)
+        await tx.add(
+            Domain(id=ROOT_DOMAIN, name="Default", description="The default domain", created_at=cloud.now())
+        )
+        for name in ACCOUNTS:
+            await _account(tx, keys, name, hashes[name], first)
+        await _places(tx)
+        await _offers(tx)
+    return True
+
+
+async def _roles(tx: Tx) -> None:
+    for name, implied in NEXT_ROLE.items():
+        implies = (uuid5(NAMES, f"role/{implied}"),) if implied else ()
+        await tx.add(
+            Role(id=uuid5(NAMES, f"role/{name}"), name=name, implies=implies, created_at=tx.cloud.now())
+        )
+
+
+async def _account(tx: Tx, keys: Secrets, name: str, password: str, first: Mapping[str, str]) -> None:
+    """A user with a project of the same name, which is its CloudStack account, and with its key pairs."""
+    now, new = tx.cloud.now(), tx.cloud.new_id
+    project = await tx.add(
+        Project(id=new(), domain=ROOT_DOMAIN, name=name, kind=ProjectKind.ACCOUNT, created_at=now)
+    )
+    user = await tx.add(
+        User(
+            id=new(),
+            domain=ROOT_DOMAIN,
+            name=name,
+            password=password,
+            account=project.id,
+            default_project=project.id,
+            first_name=name,
+            last_name="cloud",
+            created_at=now,
+            password_at=now,
+        )
+    )
+    role = uuid5(NAMES, f"role/{ADMIN if name == 'admin' else MEMBER}")
+    targets = [(Scope.PROJECT, project.id), *([(Scope.SYSTEM, SYSTEM)] if name == "admin" else [])]
+    for scope, target in targets:
+        await tx.add(
+            Assignment(id=new(), user=user.id, role=role, scope=scope, target=target, created_at=now)
+        )
+    for kind in CredentialKind:
+        access, secret = first[f"{name}_{kind}_access"], first[f"{name}_{kind}_secret"]
+        await tx.add(
+            Credential(
+                id=new(),
+                kind=kind,
+                user=user.id,
+                project=project.id,
+                access=access,
+                secret=keys.encrypt(secret),
+                created_at=now,
+            )
+        )
+
+
+async def _places(tx: Tx) -> None:
+    now, config = tx.cloud.now(), tx.cloud.config
+    hypervisor = "Simulator" if config.simulate else "KVM"
+    zone = await tx.add(Zone(id=tx.cloud.new_id(), name=config.zone, region=config.region, created_at=now))
+    pod = await tx.add(Pod(id=tx.cloud.new_id(), zone=zone.id, name="pod-1", created_at=now))
+    await tx.add(
+        Cluster(
+            id=tx.cloud.new_id(),
+            zone=zone.id,
+            pod=pod.id,
+            name="cluster-1",
+            hypervisor=hypervisor,
+            created_at=now,
+        )
+    )
+    pool = StoragePool(
+        id=tx.cloud.new_id(),
+        name="primary",
+        driver="memory" if config.simulate else "file",
+        path=str(config.state / "pool"),
+        zone=zone.id,
+        created_at=now,
+    )
+    await tx.add(pool)
+    store = ImageStoreRecord(
+        id=tx.cloud.new_id(),
+        name="secondary",
+        driver="memory" if config.simulate else "directory",
+        path=str(config.state / "images"),
+        zone=zone.id,
+        created_at=now,
+    )
+    await tx.add(store)
+    await _external(tx, zone)
+
+
+async def _external(tx: Tx, zone: Zone) -> None:
+    """The external network on this machine: the host is its gateway, the pool begins at the tenth address."""
+    now, cidr = tx.cloud.now(), tx.cloud.config.external
+    admin = await tx.one(Project, name="admin", domain=ROOT_DOMAIN)
+    assert admin is not None
+    network = await tx.add(
+        Network(
+            id=tx.cloud.new_id(),
+            project=admin.id,
+            name="public",
+            description="The network outside",
+            kind=NetworkKind.EXTERNAL,
+            external=True,
+            default=True,
+            physical="external",
+            mtu=1500,
+            port_security=False,
+            zone=zone.id,
+            created_at=now,
+            updated_at=now,
+        )
+    )
+    await tx.add(
+        Subnet(
+            id=tx.cloud.new_id(),
+            network=network.id,
+            project=admin.id,
+            name="public",
+            cidr=str(cidr),
+            gateway=str(cidr[1]),
+            pools=((str(cidr[10]), str(cidr[-2])),),
+            dhcp=False,
+            created_at=now,
+            updated_at=now,
+        )
+    )
+    await tx.charge(admin.id, "networks", 1)
+    await tx.charge(admin.id, "subnets", 1)
+    await tx.start("network.sync", subject=network)
+
+
+async def _offers(tx: Tx) -> None:
+    now = tx.cloud.now()
+    for number, (name, vcpus, memory, disk) in enumerate(SIZES, 1):
+        size = Size(
+            id=tx.cloud.new_id(),
+            ref=str(number),
+            name=name,
+            vcpus=vcpus,
+            memory_mib=memory,
+            disk_gib=disk,
+            created_at=now,
+        )
+        await tx.add(size)
+    for name, gib in DISK_KINDS:
+        kind = VolumeKind(id=tx.cloud.new_id(), name=name, size_gib=gib, default=gib == 0, created_at=now)
+        await tx.add(kind)
+
+
+async def join_host(cloud: Cloud, driver: str, facts: HostFacts, pool: PoolFacts) -> Host:
+    """Record a host by its name, or refresh what it is and has. Its switches (enabled, ratios) stay as they were set."""
+    now = cloud.now()
+    fresh: dict[str, Any] = {
+        "hypervisor": driver,
+        "hypervisor_type": facts.hypervisor,
+        "hypervisor_version": facts.version,
+        "cpu_model": facts.cpu_model,
+        "architecture": facts.architecture,
+        "acceleration": facts.acceleration,
+        "acceleration_reason": facts.reason,
+        "vcpus": facts.vcpus,
+        "memory_mib": facts.memory_mib,
+        "disk_gib": pool.total_bytes >> 30,
+        "up": True,
+        "seen_at": now,
+    }
+    async with cloud.transaction() as tx:
+        held = await tx.one(Host, hostname=facts.hostname)
+        if held is not None:
+            return await tx.put(replace(held, **fresh))
+        cluster = (await tx.list(Cluster, limit=1))[0]
+        return await tx.add(
+            Host(
+                id=cloud.new_id(),
+                number=await tx.next_number("host"),
+                zone=cluster.zone,
+                pod=cluster.pod,
+                cluster=cluster.id,
+                hostname=facts.hostname,
+                vcpu_ratio=cloud.config.vcpu_overcommit,
+                memory_ratio=cloud.config.memory_overcommit,
+                memory_mib_reserved=cloud.config.reserved_memory_mib,
+                created_at=now,
+                **fresh,
+            )
+        )
+
+
+async def join_pool(cloud: Cloud, pool: StoragePool, facts: PoolFacts) -> StoragePool:
+    """Refresh how full a pool is."""
+    async with cloud.transaction() as tx:
+        held = await tx.get(StoragePool, pool.id)
+        return await tx.put(replace(held, total_bytes=facts.total_bytes, used_bytes=facts.used_bytes))
+
+
+def keep(first: Mapping[str, str], state: Path) -> None:
+    """Write the first credentials where only the operator reads them."""
+    path = state / "credentials"
+    path.touch(mode=0o600)
+    path.write_text("".join(f"{name}={value}\n" for name, value in sorted(first.items())))

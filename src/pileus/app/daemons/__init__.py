@@ -1,0 +1,1 @@
+"""The programs that Pileus runs under itself where the machine does not run them already."""

@@ -1,0 +1,30 @@
+"""All faces on one kernel."""
+
+import importlib
+import pkgutil
+
+import pileus.faces.openstack as openstack
+from pileus.faces import cloudstack, console
+from pileus.faces.wire import Kernel, Service
+from pileus.workflows.site import Site
+
+
+def services() -> tuple[Service, ...]:
+    """Every OpenStack service: each package of the face exports its own as SERVICE."""
+    packages = [module.name for module in pkgutil.iter_modules(openstack.__path__) if module.ispkg]
+    return tuple(importlib.import_module(f"{openstack.__name__}.{name}").SERVICE for name in packages)
+
+
+def kernel(site: Site) -> Kernel:
+    config = site.cloud.config
+    made = Kernel(
+        services(),
+        cloud=site.cloud,
+        site=site,
+        policy_directory=config.state / "policy",
+        max_body_bytes=config.max_body_bytes,
+        max_upload_bytes=config.max_image_bytes,
+    )
+    cloudstack.mount(made)
+    console.mount(made)
+    return made

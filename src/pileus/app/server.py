@@ -1,0 +1,186 @@
+"""One process with everything in it: drivers, worker, reconcilers and all faces on one port."""
+
+import asyncio
+import fcntl
+import os
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import msgspec
+import structlog
+import uvicorn
+
+from pileus.app import bootstrap, faces
+from pileus.app.daemons.process import Process, identify
+from pileus.app.listeners import Listeners
+from pileus.app.machine import Machine
+from pileus.app.simulation import Simulation
+from pileus.config import Config
+from pileus.core.block.records import StoragePool
+from pileus.core.cloud import Cloud
+from pileus.core.identity.secrets import Secrets
+from pileus.core.image.records import ImageStoreRecord
+from pileus.drivers.errors import Refused
+from pileus.faces import metadata
+from pileus.reconcile.loop import Reconciler
+from pileus.store import Store, migrate, open_store
+from pileus.workflows import catalogue, image_upload
+from pileus.workflows.site import Site
+from pileus.workflows.worker import Worker
+
+log = structlog.get_logger()
+
+
+class Running(msgspec.Struct, frozen=True):
+    """What `pileus status` and `pileus down` need to find a running cloud."""
+
+    process: Process
+    url: str
+    config: Config
+
+
+def database_url(config: Config) -> str:
+    return config.database or f"sqlite:///{config.state / 'pileus.db'}"
+
+
+class Lock:
+    """The state directory has one owner: whoever holds this knows that every other one is dead."""
+
+    def __init__(self, state: Path) -> None:
+        state.mkdir(parents=True, exist_ok=True, mode=0o711)
+        self._file = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._file)
+            raise Refused(f"Another Pileus uses {state}; see `pileus status --state {state}`.") from None
+
+    def release(self) -> None:
+        os.close(self._file)
+
+
+class App:
+    """Builds everything from the configuration, in the order in which things need each other."""
+
+    def __init__(self, config: Config, say: Callable[[str], None]) -> None:
+        self.config = config
+        self._say = say
+        self.platform: Machine | Simulation = Simulation(config) if config.simulate else Machine(config, say)
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Serve until SIGTERM or SIGINT. Raises Refused with the reason and the fix when it cannot start."""
+        async with AsyncExitStack() as stack:
+            listening = _listen(self.config)
+            stack.callback(listening.close)
+            self._say(f"state is in {self.config.state}")
+            store = await self._open_store(stack)
+            await self.platform.start()
+            stack.push_async_callback(self.platform.release)
+            cloud = Cloud(self.config, store)
+            await self._bootstrap(cloud)
+            site = await self._site(cloud)
+            worker = Worker(site)
+            await image_upload.requeue_broken(site)
+            reconciler = Reconciler(site)
+            await worker.start()
+            stack.push_async_callback(worker.stop)
+            await reconciler.start()
+            stack.push_async_callback(reconciler.stop)
+            if isinstance(self.platform, Machine):
+                ears = Listeners(
+                    self.platform.metadata_namespaces, lambda network: metadata.application(site, network)
+                )
+                await ears.start()
+                stack.push_async_callback(ears.stop)
+            await self._serve(site, listening, ready)
+
+    async def _open_store(self, stack: AsyncExitStack) -> Store:
+        url = database_url(self.config)
+        for revision in await migrate(url):
+            self._say(f"database brought to revision {revision}")
+        store = await open_store(url)
+        stack.push_async_callback(store.close)
+        return store
+
+    async def _bootstrap(self, cloud: Cloud) -> None:
+        if await bootstrap.bootstrap(cloud, Secrets(self.config.state)):
+            self._say(f"first start: credentials are in {self.config.state / 'credentials'}")
+
+    async def _site(self, cloud: Cloud) -> Site:
+        async with cloud.view() as look:
+            pools = await look.list(StoragePool)
+            store = (await look.list(ImageStoreRecord))[0]
+        opened = {pool.id: self.platform.pool(pool.path) for pool in pools}
+        for pool in pools:
+            await bootstrap.join_pool(cloud, pool, await opened[pool.id].facts())
+        hypervisors = {}
+        room = await opened[pools[0].id].facts()
+        driver = "simulator" if self.config.simulate else "libvirt"
+        for hypervisor in self.platform.hosts:
+            host = await bootstrap.join_host(cloud, driver, await hypervisor.facts(), room)
+            hypervisors[host.id] = hypervisor
+        images = self.platform.image_store(store.path)
+        catalogue.load()
+        return Site(
+            cloud, hypervisors=hypervisors, network=self.platform.network, pools=opened, images=images
+        )
+
+    async def _serve(self, site: Site, listening: socket.socket, ready: Callable[[], None]) -> None:
+        kernel = faces.kernel(site)
+        options = uvicorn.Config(
+            kernel,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ws_max_size=1 << 20,
+            timeout_graceful_shutdown=3,
+            loop="uvloop",
+        )
+        server = uvicorn.Server(options)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, lambda: setattr(server, "should_exit", True))
+        serving = asyncio.create_task(server._serve(sockets=[listening]))
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.01)
+        if server.started:
+            self._note()
+            ready()
+        await serving
+
+    def _note(self) -> None:
+        """Leave word of where we are."""
+        running = Running(identify(os.getpid(), ("pileus",)), self.config.url, self.config)
+        path = self.config.state / "running.json"
+        fresh = path.with_suffix(".new")
+        fresh.write_bytes(msgspec.json.encode(running))
+        fresh.replace(path)
+
+
+def _listen(config: Config) -> socket.socket:
+    """Taken first: a port in use is told before anything is started."""
+    family = socket.AF_INET6 if ":" in config.listen else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        made.bind((config.listen, config.port))
+    except OSError as error:
+        made.close()
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise Refused(
+            f"Cannot listen on {config.listen} port {config.port} ({why}); choose another with --port or --listen."
+        ) from error
+    return made
+
+
+def found(state: Path) -> Running | None:
+    """The cloud that runs on this state directory, if one does."""
+    try:
+        running = msgspec.json.decode((state / "running.json").read_bytes(), type=Running)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+    return running if running.process.alive() else None

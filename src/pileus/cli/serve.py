@@ -1,0 +1,11 @@
+"""The background process of `pileus up --detach`: one argument, the configuration as JSON."""
+
+import sys
+
+import msgspec
+
+from pileus.cli.lifecycle import serve
+from pileus.config import Config
+
+if __name__ == "__main__":
+    sys.exit(serve(msgspec.json.decode(sys.argv[1], type=Config)))

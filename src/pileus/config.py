@@ -1,0 +1,63 @@
+"""Everything that can be set, in one frozen struct, read once and passed in."""
+
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import msgspec
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """Read from `<state>/pileus.toml` where it exists; options of `pileus up` stand above the file."""
+
+    state: Path = Path("/var/lib/pileus")
+    """Database, keys, disks, images, logs and the daemons' directories."""
+    listen: str = "127.0.0.1"
+    port: int = 8774
+    """The one port that serves every API and the console by path."""
+    public_url: str = ""
+    """How clients reach us, for the catalogue and for links; empty: http://<listen>:<port>."""
+    database: str = ""
+    """postgresql://user:password@host/name; empty: SQLite in the state directory."""
+    region: str = "RegionOne"
+    zone: str = "nova"
+    """Name of the first zone."""
+    simulate: int = 0
+    """Number of simulated hosts; 0: the machine itself through libvirt."""
+    libvirt_uri: str = ""
+    """Empty: an own libvirtd, unless the system's is running."""
+    integration_bridge: str = "br-int"
+    external_bridge: str = "br-ex"
+    external_cidr: str = "172.24.4.0/24"
+    """The external network on this machine. The host takes its first address; the pool begins at the tenth."""
+    isolated_cidr: str = "10.1.1.0/24"
+    """What a CloudStack isolated network gets when the caller names none."""
+    dns_servers: tuple[str, ...] = ()
+    """Resolvers that OVN's own resolver does not replace; handed to guests after it."""
+    vcpu_overcommit: float = 16.0
+    memory_overcommit: float = 1.5
+    reserved_memory_mib: int = 512
+    token_seconds: int = 3600
+    max_body_bytes: int = 2 << 20
+    """Of an API request; uploads of images have their own limit."""
+    max_image_bytes: int = 64 << 30
+    max_image_virtual_gib: int = 2048
+    expunge_seconds: int = 86400
+    """How long a destroyed server can be recovered."""
+    reconcile_seconds: float = 10.0
+    """How often what the platforms hold is compared with what is recorded."""
+
+    @property
+    def url(self) -> str:
+        return self.public_url or f"http://{self.listen}:{self.port}"
+
+    @property
+    def external(self) -> IPv4Network:
+        return IPv4Network(self.external_cidr)
+
+
+def load(path: Path) -> Config:
+    """Read a TOML file; ValueError names the unknown or malformed setting."""
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=Config, strict=True)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{path}: {error}") from error

@@ -1,0 +1,97 @@
+"""The closed list of ways in which the core says no.
+
+A kind exists only where a program must tell it apart; every face maps kinds to its own answers by one table.
+"""
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Kind(StrEnum):
+    INVALID = "invalid"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not found"
+    EXISTS = "exists"
+    CONFLICT = "conflict"
+    IN_USE = "in use"
+    QUOTA = "quota"
+    NO_CAPACITY = "no capacity"
+    TOO_LARGE = "too large"
+    UNSUPPORTED = "unsupported"
+    UNAVAILABLE = "unavailable"
+
+
+class CoreError(Exception):
+    """`public` may be shown to any caller; `private` goes to the log only."""
+
+    kind: ClassVar[Kind]
+
+    def __init__(self, public: str, *, private: str = "") -> None:
+        super().__init__(public)
+        self.public = public
+        self.private = private
+
+
+class Invalid(CoreError):
+    kind = Kind.INVALID
+
+
+class Unauthenticated(CoreError):
+    kind = Kind.UNAUTHENTICATED
+
+
+class Forbidden(CoreError):
+    kind = Kind.FORBIDDEN
+
+
+class NotFound(CoreError):
+    kind = Kind.NOT_FOUND
+
+    def __init__(self, what: str, key: object, *, private: str = "") -> None:
+        super().__init__(f"{what} {key} could not be found.", private=private)
+        self.what, self.key = what, str(key)
+
+
+class Exists(CoreError):
+    kind = Kind.EXISTS
+
+
+class Conflict(CoreError):
+    """The object's state does not allow this now."""
+
+    kind = Kind.CONFLICT
+
+
+class InUse(CoreError):
+    """Something else still needs the object."""
+
+    kind = Kind.IN_USE
+
+
+class QuotaExceeded(CoreError):
+    kind = Kind.QUOTA
+
+    def __init__(self, resource: str, *, limit: int, used: int, wanted: int) -> None:
+        super().__init__(f"{wanted} {resource} wanted, {used} used, the limit is {limit}")
+        self.resource, self.limit, self.used, self.wanted = resource, limit, used, wanted
+
+
+class NoCapacity(CoreError):
+    kind = Kind.NO_CAPACITY
+
+
+class TooLarge(CoreError):
+    kind = Kind.TOO_LARGE
+
+
+class Unsupported(CoreError):
+    """Pileus does not do this (yet); the text says so plainly."""
+
+    kind = Kind.UNSUPPORTED
+
+
+class Unavailable(CoreError):
+    """A platform below did not answer; asking again later may help."""
+
+    kind = Kind.UNAVAILABLE

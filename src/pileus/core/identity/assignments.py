@@ -1,0 +1,230 @@
+"""Who has which role where."""
+
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+import msgspec
+
+from pileus.core.caller import ADMIN, MANAGER, MEMBER, READER, Caller
+from pileus.core.cloud import Cloud, Look, Tx
+from pileus.core.errors import Forbidden, NotFound
+from pileus.core.identity import authority, projects
+from pileus.core.identity.changes import changed
+from pileus.core.identity.inference import closure
+from pileus.core.identity.records import (
+    ApplicationCredential,
+    Assignment,
+    Domain,
+    Project,
+    Role,
+    Scope,
+    User,
+)
+from pileus.core.identity.tokens import NIL
+
+DELEGATED = frozenset({MANAGER, MEMBER, READER})
+"""What the manager of a domain may grant there."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a role holds; `target` is nil for the system."""
+
+    scope: Scope
+    target: UUID = NIL
+
+
+SYSTEM = Place(Scope.SYSTEM)
+
+
+class AssignmentFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """`effective` also lists what roles imply; `below` also lists the projects under the place."""
+
+    user: UUID | None = None
+    role: UUID | None = None
+    place: Place | None = None
+    effective: bool = False
+    below: bool = False
+
+
+class Granted(msgspec.Struct, frozen=True, kw_only=True):
+    """An assignment with what it names. `prior`: the role by which `role` is implied."""
+
+    user: User
+    role: Role
+    place: Place
+    project: Project | None = None
+    domain: Domain | None = None
+    prior: Role | None = None
+
+
+async def grant(cloud: Cloud, caller: Caller, user: UUID, role: UUID, place: Place) -> None:
+    """Repeating is fine."""
+    async with cloud.transaction(caller) as tx:
+        await _require(tx, caller, user, role, place, "assignment.create")
+        if await tx.one(Assignment, user=user, role=role, scope=place.scope, target=place.target):
+            return
+        await tx.add(
+            Assignment(
+                id=cloud.new_id(),
+                user=user,
+                role=role,
+                scope=place.scope,
+                target=place.target,
+                created_at=cloud.now(),
+            )
+        )
+        await changed(tx)
+
+
+async def revoke(cloud: Cloud, caller: Caller, user: UUID, role: UUID, place: Place) -> None:
+    """Application credentials of the user in a project end with it: they were granted on what is gone."""
+    async with cloud.transaction(caller) as tx:
+        await _require(tx, caller, user, role, place, "assignment.delete")
+        held = await tx.one(Assignment, user=user, role=role, scope=place.scope, target=place.target)
+        if held is None:
+            raise NotFound("Role assignment", role.hex)
+        await tx.remove(held)
+        if place.scope is Scope.PROJECT:
+            for application in await tx.list(ApplicationCredential, user=user, project=place.target):
+                await tx.remove(application)
+        await changed(tx)
+
+
+async def check(cloud: Cloud, caller: Caller, user: UUID, role: UUID, place: Place) -> None:
+    """Raises NotFound when the user has not been given the role there."""
+    async with cloud.view() as look:
+        await _require_reads(look, caller, place)
+        if not await look.count(Assignment, user=user, role=role, scope=place.scope, target=place.target):
+            raise NotFound("Role assignment", role.hex)
+
+
+async def of(cloud: Cloud, caller: Caller, user: UUID, place: Place) -> list[Role]:
+    """The roles that a user was given there, without those they imply."""
+    async with cloud.view() as look:
+        await _require_reads(look, caller, place)
+        await _exist(look, user, None, place)
+        held = await look.list(Assignment, user=user, scope=place.scope, target=place.target)
+        return await look.list(Role, id=tuple(a.role for a in held), order=("name",)) if held else []
+
+
+async def list_all(cloud: Cloud, caller: Caller, want: AssignmentFilter) -> list[Granted]:
+    async with cloud.view() as look:
+        domains = None
+        if not authority.reads_everything(caller):
+            domain = await _domain(look, want.place) if want.place else caller.domain
+            await authority.require_reads(look, caller, domain, "assignment.read")
+            domains = await authority.below(look, caller.domain) if caller.domain else []
+        held = await look.list(Assignment, order=("created_at",), **await _equals(look, want))
+        shown = await _named(look, held)
+        roles = {role.id: role for role in await look.list(Role)}
+    if domains is not None:
+        shown = [granted for granted in shown if _domain_of(granted) in domains]
+    if want.effective:
+        shown = expanded(shown, roles)
+    return [granted for granted in shown if want.role in (None, granted.role.id)]
+
+
+async def _equals(look: Look, want: AssignmentFilter) -> dict[str, object]:
+    """What the store can select; an implied role can only be looked for afterwards."""
+    equals: dict[str, object] = {}
+    if want.user is not None:
+        equals["user"] = want.user
+    if want.role is not None and not want.effective:
+        equals["role"] = want.role
+    if want.place is not None:
+        targets = [want.place.target]
+        if want.below and want.place.scope is Scope.PROJECT:
+            targets += [project.id for project in await projects.subtree(look, want.place.target)]
+        equals |= {"scope": want.place.scope, "target": tuple(targets)}
+    return equals
+
+
+async def _named(look: Look, held: Sequence[Assignment]) -> list[Granted]:
+    """With their records, four queries in all; those whose subject has just gone are left out."""
+    users = {user.id: user for user in await look.list(User, id=ids(a.user for a in held))}
+    roles = {role.id: role for role in await look.list(Role)}
+    places: dict[Scope, dict[UUID, Project | Domain]] = {
+        Scope.SYSTEM: {},
+        Scope.PROJECT: {},
+        Scope.DOMAIN: {},
+    }
+    for scope, cls in ((Scope.PROJECT, Project), (Scope.DOMAIN, Domain)):
+        wanted = ids(a.target for a in held if a.scope is scope)
+        places[scope] = {found.id: found for found in await look.list(cls, id=wanted)}
+    shown = []
+    for a in held:
+        target = places[a.scope].get(a.target)
+        if a.user not in users or a.role not in roles or (target is None and a.scope is not Scope.SYSTEM):
+            continue
+        shown.append(
+            Granted(
+                user=users[a.user],
+                role=roles[a.role],
+                place=Place(a.scope, a.target),
+                project=target if isinstance(target, Project) else None,
+                domain=target if isinstance(target, Domain) else None,
+            )
+        )
+    return shown
+
+
+def ids(keys: Iterable[UUID]) -> tuple[UUID, ...]:
+    return tuple(set(keys))
+
+
+def expanded(shown: Iterable[Granted], known: dict[UUID, Role]) -> list[Granted]:
+    """With the implied roles, each role of a user once a place."""
+    found: dict[tuple[UUID, UUID, Place], Granted] = {}
+    for granted in shown:
+        for role in sorted(closure(known, [granted.role.id]), key=lambda key: known[key].name):
+            prior = None if role == granted.role.id else granted.role
+            effective = msgspec.structs.replace(granted, role=known[role], prior=prior)
+            key = (granted.user.id, role, granted.place)
+            if key not in found or prior is None:
+                found[key] = effective
+    return list(found.values())
+
+
+def _domain_of(granted: Granted) -> UUID | None:
+    if granted.project is not None:
+        return granted.project.domain
+    return granted.domain.id if granted.domain is not None else None
+
+
+async def _domain(look: Look, place: Place) -> UUID | None:
+    if place.scope is Scope.PROJECT:
+        project = await look.maybe(Project, place.target)
+        return project.domain if project else None
+    return place.target if place.scope is Scope.DOMAIN else None
+
+
+async def _require_reads(look: Look, caller: Caller, place: Place) -> None:
+    await authority.require_reads(look, caller, await _domain(look, place), "assignment.read")
+
+
+async def _exist(look: Look, user: UUID, role: UUID | None, place: Place) -> None:
+    wanted: list[tuple[type[User | Role | Project | Domain], UUID]] = [(User, user)]
+    if role is not None:
+        wanted.append((Role, role))
+    if place.scope is Scope.PROJECT:
+        wanted.append((Project, place.target))
+    elif place.scope is Scope.DOMAIN:
+        wanted.append((Domain, place.target))
+    for cls, key in wanted:
+        if await look.maybe(cls, key) is None:
+            raise NotFound(cls.__name__, key.hex)
+
+
+async def _require(tx: Tx, caller: Caller, user: UUID, role: UUID, place: Place, verb: str) -> None:
+    """A domain's manager grants the lesser roles to users of the domain, on the domain and its projects."""
+    domain = await _domain(tx, place)
+    await authority.require_manages(tx, caller, domain, verb)
+    await _exist(tx, user, role, place)
+    if caller.admin:
+        return
+    subject = await tx.get(User, user)
+    await authority.require_manages(tx, caller, subject.domain, verb)
+    known = {found.id: found for found in await tx.list(Role)}
+    names = {known[key].name for key in closure(known, [role])}
+    if ADMIN in names or not names <= DELEGATED:
+        raise Forbidden(f"The manager of a domain may grant {', '.join(sorted(DELEGATED))} only.")

@@ -1,0 +1,25 @@
+"""Two small things that every change of identity needs: what an update names, and the count of changes."""
+
+from typing import Any
+
+import msgspec
+
+from pileus.core.cloud import Counter, Look, Tx
+
+CHANGES = "identity"
+
+
+async def changed(tx: Tx) -> None:
+    """To be called by every transaction that changes who may do what: it ends what was remembered of sessions."""
+    await tx.next_number(CHANGES)
+
+
+async def change_count(look: Look) -> int:
+    counter = await look.maybe(Counter, CHANGES)
+    return counter.value if counter else 0
+
+
+def given(want: msgspec.Struct) -> dict[str, Any]:
+    """The fields of an update that the caller set."""
+    values = {name: getattr(want, name) for name in want.__struct_fields__}
+    return {name: value for name, value in values.items() if value is not msgspec.UNSET}

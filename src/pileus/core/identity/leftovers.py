@@ -1,0 +1,48 @@
+"""What a project still owns, which keeps it from being deleted, and what goes away with it."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from pileus.core.block.records import Snapshot, Volume
+from pileus.core.cloud import Look, Tx
+from pileus.core.compute.records import Server
+from pileus.core.image.records import Image
+from pileus.core.network.records import Address, Network, Port, Router, SecurityGroup, SecurityRule, Subnet
+from pileus.core.quota import Limit, Usage
+
+OWNED: tuple[tuple[str, Any, Mapping[str, Any]], ...] = (
+    ("server", Server, {}),
+    ("volume", Volume, {}),
+    ("snapshot", Snapshot, {}),
+    ("image", Image, {}),
+    ("address", Address, {}),
+    ("router", Router, {}),
+    ("port", Port, {}),
+    ("subnet", Subnet, {}),
+    ("network", Network, {}),
+    ("security group", SecurityGroup, {"default": False}),
+)
+
+
+async def left(look: Look, project: UUID) -> list[str]:
+    """As words: "2 servers", "1 volume"."""
+    words = []
+    for name, cls, equals in OWNED:
+        count = await look.count(cls, project=project, **equals)
+        if count:
+            words.append(
+                f"{count} {name}{'s' if count > 1 and name != 'address' else 'es' if count > 1 else ''}"
+            )
+    return words
+
+
+async def clear(tx: Tx, project: UUID) -> None:
+    """Remove what a project has without having asked for it: its default security group, limits and usage."""
+    for group in await tx.list(SecurityGroup, project=project, default=True):
+        for rule in await tx.list(SecurityRule, group=group.id):
+            await tx.remove(rule)
+        await tx.remove(group)
+        await tx.start("security_group.sync", subject=group)
+    await tx.rows.delete_where(Limit, project=project)
+    await tx.rows.delete_where(Usage, project=project)

@@ -1,0 +1,169 @@
+"""Tokens that carry themselves: a packed payload, sealed with a key of a rotating repository.
+
+The repository is a directory of numbered files. 0 is staged (known, not yet used), the highest number is primary
+(seals), those between were primary once and still open. So every process knows a key before anyone seals with it.
+"""
+
+import base64
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import msgspec
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+from pileus.core.cloud import Cloud
+from pileus.core.errors import Unauthenticated
+from pileus.core.identity import keyfiles
+from pileus.core.identity.percloud import per_cloud
+from pileus.core.identity.records import Scope
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+METHODS = ("password", "token", "application_credential")
+"""Their places are stored in tokens: only ever append."""
+SCOPES: tuple[Scope | None, ...] = (None, Scope.PROJECT, Scope.DOMAIN, Scope.SYSTEM)
+NIL = UUID(int=0)
+ACTIVE_KEYS = 3
+MAX_LENGTH = 1024
+
+
+class Token(msgspec.Struct, frozen=True, kw_only=True):
+    """What a token says. `audit` names it, then the first of its chain; `target` is nil without a project or domain."""
+
+    user: UUID
+    methods: tuple[str, ...]
+    scope: Scope | None = None
+    target: UUID = NIL
+    audit: tuple[str, ...]
+    issued_at: datetime
+    expires_at: datetime
+    application_credential: UUID | None = None
+
+
+class Packed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    form: int
+    user: bytes
+    methods: int
+    scope: int
+    target: bytes
+    audit: tuple[bytes, ...]
+    issued: int
+    expires: int
+    application_credential: bytes
+
+
+FORM = 1
+pack = msgspec.msgpack.Encoder().encode
+unpack = msgspec.msgpack.Decoder(Packed).decode
+
+
+class Tokens:
+    """Seals and opens tokens. Keys that another process rotated are read again when the directory changed."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        if not self._numbers():
+            keyfiles.put(directory / "0", Fernet.generate_key())
+            keyfiles.put(directory / "1", Fernet.generate_key())
+        self._load()
+
+    def issue(self, token: Token) -> str:
+        if self._changed():
+            self._load()
+        return self._keys.encrypt(pack(packed(token))).decode().rstrip("=")
+
+    def open(self, text: str) -> Token:
+        """What the token says, whether or not it is still good. Raises Unauthenticated for one that is not ours."""
+        if not 0 < len(text) <= MAX_LENGTH or not text.isascii():
+            raise refused("token has no possible form")
+        sealed = (text + "=" * (-len(text) % 4)).encode()
+        try:
+            return unpacked(unpack(self._open(sealed)))
+        except (InvalidToken, msgspec.DecodeError, ValueError, IndexError):
+            raise refused("token is not ours or was tampered with") from None
+
+    def rotate(self) -> None:
+        """The staged key becomes primary, a new one is staged, the oldest are forgotten with all they sealed."""
+        numbers = self._numbers()
+        staged = self.directory / "0"
+        staged.rename(self.directory / str(numbers[-1] + 1))
+        keyfiles.put(staged, Fernet.generate_key())
+        for number in self._numbers()[1:][: -(ACTIVE_KEYS - 1)]:
+            (self.directory / str(number)).unlink()
+        self._load()
+
+    def _open(self, sealed: bytes) -> bytes:
+        try:
+            return self._keys.decrypt(sealed)
+        except InvalidToken:
+            if not self._changed():
+                raise
+        self._load()
+        return self._keys.decrypt(sealed)
+
+    def _numbers(self) -> list[int]:
+        if not self.directory.is_dir():
+            return []
+        return sorted(int(path.name) for path in self.directory.iterdir() if path.name.isdecimal())
+
+    def _changed(self) -> bool:
+        return self.directory.stat().st_mtime_ns != self._seen
+
+    def _load(self) -> None:
+        self._seen = self.directory.stat().st_mtime_ns
+        numbers = sorted(self._numbers(), reverse=True)
+        self._keys = MultiFernet(
+            [Fernet((self.directory / str(number)).read_bytes().strip()) for number in numbers]
+        )
+
+
+of: Callable[[Cloud], Tokens] = per_cloud(lambda cloud: Tokens(cloud.config.state / "keys" / "tokens"))
+"""The tokens of a cloud."""
+
+
+def refused(private: str) -> Unauthenticated:
+    """One text for every cause, so that nobody learns which it was."""
+    return Unauthenticated("The request you have made requires authentication.", private=private)
+
+
+def new_audit_id() -> str:
+    return text_of(secrets.token_bytes(16))
+
+
+def packed(token: Token) -> Packed:
+    return Packed(
+        FORM,
+        token.user.bytes,
+        sum(1 << METHODS.index(method) for method in set(token.methods)),
+        SCOPES.index(token.scope),
+        token.target.bytes,
+        tuple(base64.urlsafe_b64decode(audit + "==") for audit in token.audit),
+        microseconds(token.issued_at),
+        microseconds(token.expires_at),
+        token.application_credential.bytes if token.application_credential else b"",
+    )
+
+
+def unpacked(raw: Packed) -> Token:
+    if raw.form != FORM:
+        raise ValueError(f"payload of form {raw.form}")
+    return Token(
+        user=UUID(bytes=raw.user),
+        methods=tuple(method for place, method in enumerate(METHODS) if raw.methods >> place & 1),
+        scope=SCOPES[raw.scope],
+        target=UUID(bytes=raw.target),
+        audit=tuple(map(text_of, raw.audit)),
+        issued_at=EPOCH + timedelta(microseconds=raw.issued),
+        expires_at=EPOCH + timedelta(microseconds=raw.expires),
+        application_credential=UUID(bytes=raw.application_credential) if raw.application_credential else None,
+    )
+
+
+def text_of(audit: bytes) -> str:
+    return base64.urlsafe_b64encode(audit).decode().rstrip("=")
+
+
+def microseconds(at: datetime) -> int:
+    return (at - EPOCH) // timedelta(microseconds=1)

@@ -1,0 +1,22 @@
+"""Every record that the product keeps, imported in one place for migrations and checks."""
+
+from pileus.core import events, facets, operations, quota
+from pileus.core.block import records as block
+from pileus.core.compute import records as compute
+from pileus.core.identity import records as identity
+from pileus.core.image import records as image
+from pileus.core.network import records as network
+from pileus.core.placement import records as placement
+
+__all__ = [
+    "block",
+    "compute",
+    "events",
+    "facets",
+    "identity",
+    "image",
+    "network",
+    "operations",
+    "placement",
+    "quota",
+]

@@ -1,0 +1,1 @@
+"""QEMU guests through libvirt, with KVM where it really runs and TCG elsewhere."""

@@ -1,0 +1,123 @@
+"""The network driver on OVN: each call is the difference of rows in one transaction."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from pileus.drivers.errors import Unreachable
+from pileus.drivers.network.ovn import networks, ports, routers
+from pileus.drivers.network.ovn.link import Link
+from pileus.drivers.network.ovn.namespaces import Namespaces, namespace
+from pileus.drivers.network.ovn.rows import Difference, Handle, Owner, Replica, Row, owner
+from pileus.drivers.network.protocol import GroupSpec, Kind, NetworkSpec, PortSpec, RouterSpec
+
+SETTLE_SECONDS = 30.0
+
+
+class OvnNetwork:
+    """`northbound` and `switch` are the sockets of OVN's northbound database and of this machine's Open vSwitch,
+    `chassis` is OVN's name of this machine, through which routers leave."""
+
+    def __init__(
+        self,
+        *,
+        northbound: Path,
+        switch: Path,
+        integration_bridge: str,
+        chassis: str,
+        patience: float = 5.0,
+    ) -> None:
+        self._link = Link(northbound, patience=patience)
+        self._namespaces = Namespaces(switch, integration_bridge)
+        self._chassis = chassis
+
+    async def apply_network(self, spec: NetworkSpec) -> None:
+        await self._apply(owner(Kind.NETWORK, spec.id), networks.rows(spec))
+        await self._namespaces.apply(spec)
+
+    async def remove_network(self, network: UUID) -> None:
+        await self._namespaces.remove(network)
+        await self._apply(owner(Kind.NETWORK, network), ())
+
+    async def apply_port(self, spec: PortSpec) -> None:
+        wanted = ports.port_rows(spec)
+        site = ports.site_rows() if spec.secured else []
+
+        def work(replica: Replica, txn: Any) -> None:
+            difference = Difference(replica, txn)
+            if site:
+                difference.apply(ports.SITE, site)
+            difference.apply(owner(Kind.PORT, spec.id), wanted)
+
+        await self._link.change(work)
+
+    async def remove_port(self, port: UUID) -> None:
+        await self._apply(owner(Kind.PORT, port), ())
+
+    async def apply_group(self, spec: GroupSpec) -> None:
+        await self._apply(owner(Kind.GROUP, spec.id), ports.group_rows(spec))
+
+    async def remove_group(self, group: UUID) -> None:
+        await self._apply(owner(Kind.GROUP, group), ())
+
+    async def apply_router(self, spec: RouterSpec) -> None:
+        await self._apply(owner(Kind.ROUTER, spec.id), routers.rows(spec, self._chassis))
+
+    async def remove_router(self, router: UUID) -> None:
+        await self._apply(owner(Kind.ROUTER, router), ())
+
+    async def known(self) -> Mapping[Kind, frozenset[UUID]]:
+        owners = await self._link.look(lambda replica: replica.owners())
+        return {kind: frozenset(UUID(whose.id) for whose in owners if whose.kind == kind) for kind in Kind}
+
+    async def port_up(self, port: UUID) -> bool:
+        handle = Handle(owner(Kind.PORT, port), "Logical_Switch_Port")
+
+        def look(replica: Replica) -> bool:
+            row = replica.find(handle)
+            return row is not None and row.up == [True]
+
+        return await self._link.look(look)
+
+    async def settle(self) -> None:
+        """Raises Unreachable when a host does not follow."""
+        wanted = await self._link.change(_mark)
+        deadline = time.monotonic() + SETTLE_SECONDS
+        pause = 0.005
+        while await self._link.look(lambda replica: _globals(replica).hv_cfg) < wanted:
+            if time.monotonic() > deadline:
+                raise Unreachable(
+                    f"the hosts' data paths did not follow within {SETTLE_SECONDS:g} s; "
+                    "see whether ovn-northd and ovn-controller run"
+                )
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, 0.1)
+
+    async def close(self) -> None:
+        await self._link.close()
+
+    @staticmethod
+    def metadata_namespace(network: UUID) -> str:
+        """Name of the network namespace (`ip netns`) where the metadata service of a network is to listen."""
+        return namespace(network)
+
+    async def _apply(self, whose: Owner, wanted: Sequence[Row]) -> None:
+        await self._link.change(lambda replica, txn: Difference(replica, txn).apply(whose, wanted))
+
+
+def _globals(replica: Replica) -> Any:
+    return next(iter(replica.idl.tables["NB_Global"].rows.values()))
+
+
+def _mark(replica: Replica, txn: Any) -> int:
+    """Number the present state of the database; the hosts tell which number they have reached."""
+    row = _globals(replica)
+    wanted: int = row.nb_cfg + 1
+    row.nb_cfg = wanted
+    return wanted
+
+
+__all__ = ["OvnNetwork"]

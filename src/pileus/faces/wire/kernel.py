@@ -1,0 +1,227 @@
+"""The ASGI application under every face: chooses who serves a path, and answers whatever happens."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import structlog
+
+from pileus.core.errors import CoreError, Kind
+from pileus.faces.wire import routing
+from pileus.faces.wire.dispatch import Dispatcher
+from pileus.faces.wire.errors import Disconnected, ErrorForm, PlainErrors, WireError, WireKind
+from pileus.faces.wire.request import Receive, Request, Scope, Send
+from pileus.faces.wire.response import Response, Stream
+from pileus.faces.wire.sending import finish
+from pileus.faces.wire.service import Service
+from pileus.faces.wire.static import Directory
+from pileus.faces.wire.websocket import Routes, SocketHandler
+
+log = structlog.get_logger("pileus.wire")
+
+MountHandler = Callable[[Request], Awaitable[Any]]
+CLIENT_GONE = 499
+QUIET = frozenset({Kind.UNAVAILABLE, Kind.NO_CAPACITY})
+
+
+class Target(Protocol):
+    """What serves a prefix."""
+
+    errors: ErrorForm
+
+    async def answer(self, request: Request) -> Response | Stream: ...
+
+    def decorate(self, request: Request) -> Mapping[str, str]: ...
+
+
+class Mount:
+    """A whole prefix served by one handler that looks at the request itself."""
+
+    def __init__(
+        self,
+        handler: MountHandler,
+        errors: ErrorForm,
+        max_body_bytes: int | None,
+        max_upload_bytes: int | None,
+    ) -> None:
+        self.errors = errors
+        self._handler = handler
+        self._limits = (max_body_bytes, max_upload_bytes)
+
+    async def answer(self, request: Request) -> Response | Stream:
+        body, upload = self._limits
+        request.max_body_bytes = body or request.max_body_bytes
+        request.max_upload_bytes = upload or request.max_upload_bytes
+        result = await self._handler(request)
+        return result if isinstance(result, Response | Stream) else Response(200, result)
+
+    def decorate(self, request: Request) -> Mapping[str, str]:
+        return {}
+
+
+class Nowhere:
+    """Serves the paths that nobody else does."""
+
+    errors: ErrorForm = PlainErrors()
+
+    async def answer(self, request: Request) -> Response | Stream:
+        raise WireError(WireKind.NO_ROUTE, f"Nothing is served at {request.path[:200]}.")
+
+    def decorate(self, request: Request) -> Mapping[str, str]:
+        return {}
+
+
+class Kernel:
+    """The ASGI app. Services are read now: declare every operation before.
+
+    `policy_directory` may hold `<service>.yaml` or `.json` files with rules that replace the defaults.
+    """
+
+    def __init__(
+        self,
+        services: Iterable[Service],
+        *,
+        cloud: Any = None,
+        site: Any = None,
+        policy_directory: Path | None = None,
+        max_body_bytes: int = 2 << 20,
+        max_upload_bytes: int = 64 << 30,
+        access_log: bool = True,
+    ) -> None:
+        self._cloud, self._site = cloud, site
+        self._limits = (max_body_bytes, max_upload_bytes)
+        self._access_log = access_log
+        self._nowhere: Target = Nowhere()
+        self._prefixes: routing.Prefixes[Target] = routing.Prefixes()
+        self._exact: dict[str, str] = {}
+        self._sockets = Routes()
+        self.services: tuple[Service, ...] = tuple(services)
+        for service in self.services:
+            self._prefixes.add(service.prefix, Dispatcher(service, policy_directory))
+
+    def mount(
+        self,
+        prefix: str,
+        handler: MountHandler,
+        *,
+        errors: ErrorForm | None = None,
+        max_body_bytes: int | None = None,
+        max_upload_bytes: int | None = None,
+    ) -> None:
+        """Serve every path and method under the prefix; `request.tail` has the rest of the path."""
+        target = Mount(handler, errors or PlainErrors(), max_body_bytes, max_upload_bytes)
+        self._prefixes.add(prefix, target)
+
+    def static(
+        self, prefix: str, directory: Path, *, fallback: str | None = None, policy: str | None = None
+    ) -> None:
+        """Serve files; `fallback` answers paths without a suffix, for what routes in the browser."""
+        self._prefixes.add(prefix, Directory(directory, fallback=fallback, policy=policy))
+
+    def redirect(self, path: str, location: str) -> None:
+        """Send browsers from one exact path, such as `/`, to another."""
+        self._exact["/" + path.strip("/")] = location
+
+    def websocket(self, template: str, handler: SocketHandler) -> None:
+        """Serve WebSockets at a path; path parameters are in `socket.parameters`."""
+        self._sockets.add(template, handler)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind == "http":
+            await self._http(scope, receive, send)
+        elif kind == "websocket":
+            await self._sockets.serve(scope, receive, send, cloud=self._cloud, site=self._site)
+        elif kind == "lifespan":
+            await lifespan(receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = perf_counter()
+        request = Request(scope, receive, cloud=self._cloud, site=self._site)
+        request.max_body_bytes, request.max_upload_bytes = self._limits
+        context = structlog.contextvars.bind_contextvars(request_id=request.id)
+        status = CLIENT_GONE
+        try:
+            target, answer = await self._answer(request)
+            status = answer.status
+            extra = {"x-openstack-request-id": request.id, **target.decorate(request)}
+            if not await finish(request, answer, extra, send):
+                status = CLIENT_GONE
+        except Disconnected:
+            status = CLIENT_GONE
+        finally:
+            structlog.contextvars.reset_contextvars(**context)
+            if self._access_log:
+                log.info(
+                    "request",
+                    id=request.id,
+                    method=request.method,
+                    path=request.path,
+                    status=status,
+                    ms=round((perf_counter() - started) * 1000, 3),
+                    operation=request.state.get("operation", ""),
+                )
+
+    async def _answer(self, request: Request) -> tuple[Target, Response | Stream]:
+        """What to send, whatever happens on the way; only a client that left is not answered."""
+        target = self._nowhere
+        try:
+            parts = routing.segments(request.scope.get("raw_path") or quote(request.path).encode())
+            target = self._choose(request, parts)
+            location = self._exact.get("/" + "/".join(parts).strip("/"))
+            if location is not None and request.method in ("GET", "HEAD"):
+                return target, Response(302, None, {"location": location})
+            return target, await target.answer(request)
+        except Disconnected:
+            raise
+        except (CoreError, WireError) as error:
+            return target, refuse(error, request, target.errors)
+        except Exception:
+            log.exception("request failed", id=request.id, method=request.method, path=request.path)
+            return target, refuse(internal(request), request, target.errors)
+
+    def _choose(self, request: Request, parts: list[str]) -> Target:
+        found = self._prefixes.longest(parts)
+        if found is None:
+            return self._nowhere
+        target, depth = found
+        request.prefix = "/" + "/".join(parts[:depth]) if depth else ""
+        request.tail = tuple(parts[depth:])
+        return target
+
+
+def internal(request: Request) -> WireError:
+    return WireError(
+        WireKind.INTERNAL,
+        f"Unexpected error; the operator finds its cause in the log under {request.id}.",
+    )
+
+
+def refuse(error: CoreError | WireError, request: Request, form: ErrorForm) -> Response:
+    """Render a refusal in the service's form; a form that fails is itself an internal error."""
+    if isinstance(error, CoreError) and (error.private or error.kind in QUIET):
+        log.warning(
+            "refused", id=request.id, kind=error.kind.value, public=error.public, private=error.private
+        )
+    try:
+        answer = form.render(error, request)
+    except Exception:
+        log.exception("error form failed", id=request.id, path=request.path)
+        answer = PlainErrors().render(internal(request), request)
+    headers = dict(answer.headers)
+    if isinstance(error, WireError):
+        headers.update(error.headers)
+    if isinstance(error, CoreError) and error.kind is Kind.TOO_LARGE:
+        headers["connection"] = "close"
+    return Response(answer.status, answer.body, headers, answer.content_type)
+
+
+async def lifespan(receive: Receive, send: Send) -> None:
+    """Nothing is started or stopped here: the process that builds the kernel owns what it uses."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

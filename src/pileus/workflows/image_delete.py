@@ -1,0 +1,43 @@
+"""Delete an image's content and record, and its bases in the pools where no volume lies on them."""
+
+from msgspec.structs import replace
+
+from pileus.core.cloud import Tx
+from pileus.core.image.records import Image, ImageState
+from pileus.workflows.disks import drop_base
+from pileus.workflows.engine import Run, Step, Workflow, register
+
+
+async def content(run: Run) -> None:
+    await run.site.images.delete(run.subject)
+
+
+async def forget(run: Run) -> None:
+    """The record goes before the bases: a base may only go when no new volume can want it."""
+    async with run.transaction() as tx:
+        image = await tx.maybe(Image, run.subject)
+        if image is not None:
+            await tx.remove(image)
+            await tx.charge(image.project, "images", -1)
+
+
+async def bases(run: Run) -> None:
+    for pool in tuple(run.site.pools):
+        await drop_base(run.site, pool, run.subject)
+
+
+async def fail(run: Run, tx: Tx, fault: str) -> None:
+    image = await tx.maybe(Image, run.subject)
+    if image is not None:
+        await tx.put(
+            replace(image, state=ImageState.ERROR, operation=None, fault=fault, updated_at=run.cloud.now())
+        )
+
+
+WORKFLOW = register(
+    Workflow(
+        "image.delete",
+        steps=(Step("content", content), Step("record", forget), Step("bases", bases)),
+        failed=fail,
+    )
+)

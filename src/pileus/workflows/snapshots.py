@@ -1,0 +1,77 @@
+"""Make and delete snapshots, in the pool or through the guest that has the disk open."""
+
+from msgspec.structs import replace
+
+from pileus.core.block.records import Snapshot, SnapshotState, Volume, VolumeState
+from pileus.core.cloud import Tx
+from pileus.workflows.disks import make_snapshot, remove_content, remove_snapshot
+from pileus.workflows.engine import Run, Step, Workflow, register
+
+
+async def _look(run: Run) -> tuple[Snapshot | None, Volume | None]:
+    async with run.cloud.view() as look:
+        snapshot = await look.maybe(Snapshot, run.subject)
+        volume = await look.maybe(Volume, snapshot.volume) if snapshot else None
+    return snapshot, volume
+
+
+async def make(run: Run) -> None:
+    snapshot, volume = await _look(run)
+    if snapshot is not None and volume is not None:
+        await make_snapshot(run.site, volume, snapshot.id)
+
+
+async def unmake(run: Run) -> None:
+    snapshot, volume = await _look(run)
+    if snapshot is not None and volume is not None:
+        await remove_snapshot(run.site, volume, snapshot.id)
+
+
+async def release_disk(run: Run) -> bool:
+    """A retained volume goes with its last snapshot. Whether it went."""
+    _, volume = await _look(run)
+    if volume is None or volume.state is not VolumeState.RETAINED:
+        return False
+    async with run.cloud.view() as look:
+        others = [s for s in await look.list(Snapshot, volume=volume.id) if s.id != run.subject]
+    if others:
+        return False
+    await remove_content(run.site, volume)
+    return True
+
+
+async def made(run: Run, tx: Tx) -> None:
+    snapshot = await tx.get(Snapshot, run.subject)
+    await tx.put(replace(snapshot, state=SnapshotState.AVAILABLE, operation=None, updated_at=run.cloud.now()))
+
+
+async def removed(run: Run, tx: Tx) -> None:
+    snapshot = await tx.maybe(Snapshot, run.subject)
+    if snapshot is None:
+        return
+    await tx.remove(snapshot)
+    await tx.charge(snapshot.project, "snapshots", -1)
+    if run.done["disk"]:
+        await tx.remove(await tx.get(Volume, snapshot.volume))
+
+
+async def fail(run: Run, tx: Tx, fault: str) -> None:
+    snapshot = await tx.maybe(Snapshot, run.subject)
+    if snapshot is not None and snapshot.operation == run.operation.id:
+        changed = replace(
+            snapshot, state=SnapshotState.ERROR, operation=None, fault=fault, updated_at=run.cloud.now()
+        )
+        await tx.put(changed)
+
+
+CREATE = register(
+    Workflow("snapshot.create", steps=(Step("make", make, undo=unmake),), finished=made, failed=fail)
+)
+DELETE = register(
+    Workflow(
+        "snapshot.delete",
+        steps=(Step("unmake", unmake), Step("disk", release_disk)),
+        finished=removed,
+        failed=fail,
+    )
+)

@@ -1,0 +1,57 @@
+"""Several processes, and processes that are killed."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pileus
+
+WORKER = Path(__file__).parent / "worker.py"
+SECONDS = 60
+
+
+def start(*arguments):
+    environment = os.environ | {"PYTHONPATH": str(Path(next(iter(pileus.__path__))).parent)}
+    return subprocess.Popen(
+        [sys.executable, WORKER, *arguments], stdout=subprocess.PIPE, text=True, env=environment
+    )
+
+
+@pytest.mark.parametrize("lines", [1, 40, 300])
+async def test_what_was_reported_before_kill_9_is_there(store, prepared_url, records, lines):
+    worker = start(prepared_url, "write")
+    try:
+        reported = [await asyncio.to_thread(worker.stdout.readline) for _ in range(lines)]
+        worker.kill()
+        rest, _ = await asyncio.to_thread(worker.communicate, timeout=SECONDS)
+    finally:
+        worker.kill()
+        worker.wait()
+    # The last line may be cut, the ones before it were reported.
+    whole = [line.strip() for line in (*reported, *rest.splitlines(keepends=True)) if line.endswith("\n")]
+    assert len(whole) >= lines
+    async with store.view() as view:
+        kept = {row.id for row in await view.list(records.Counter)}
+        pairs = await view.count(records.Grant)
+    assert set(whole) <= kept
+    assert pairs == len(kept), "both rows of a transaction, or none"
+
+
+async def test_two_processes_that_read_and_write_back_lose_nothing(store, prepared_url, records):
+    async with store.transaction() as tx:
+        await tx.insert(records.Counter(id="shared"))
+    workers = [start(prepared_url, "count", "50") for _ in range(2)]
+    try:
+        codes = await asyncio.gather(*(asyncio.to_thread(worker.wait, SECONDS) for worker in workers))
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+            worker.stdout.close()
+    assert codes == [0, 0]
+    async with store.view() as view:
+        assert (await view.get(records.Counter, "shared")).count == 100
