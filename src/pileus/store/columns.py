@@ -143,6 +143,8 @@ def alternatives(annotation: Any) -> tuple[Any, ...]:
 
 def split_null(annotation: Any) -> tuple[Any, bool]:
     """`X | None` -> X and that it may be null."""
+    if annotation is Any:
+        return annotation, True
     members = alternatives(annotation)
     kept = tuple(member for member in members if member is not NoneType)
     if len(kept) == len(members):

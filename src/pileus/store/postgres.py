@@ -20,7 +20,7 @@ CONNECTIONS = 20
 STATEMENTS_KEPT = 1000
 ROWS_ON_LOOP = 500
 
-ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 COLLISIONS = (
     asyncpg.TransactionRollbackError,
     asyncpg.LockNotAvailableError,
@@ -33,6 +33,7 @@ LOST = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.ReadOnlySQLTransactionError,  # the primary has moved
+    asyncpg.InternalClientError,  # the farewell of the server came between two statements
     OSError,
     TimeoutError,
 )
@@ -47,7 +48,7 @@ def translate(error: Exception) -> StoreError:
         if isinstance(error, kinds):
             return answer(text)
     if isinstance(error, asyncpg.InterfaceError):
-        return Disconnected(text) if "clos" in text or "terminated" in text else Failed(text)
+        return Disconnected(text) if any(word in text for word in ("clos", "released")) else Failed(text)
     return Failed(text)
 
 
@@ -99,6 +100,10 @@ class PostgresStore:
 
     def __init__(self, pool: Any) -> None:
         self._pool = pool
+        self._used = 0
+        self._unused = asyncio.Event()
+        self._unused.set()
+        self._closed = False
         self._known = Statements("postgresql")
         self._inside: set[asyncio.Task[object] | None] = set()
 
@@ -118,18 +123,33 @@ class PostgresStore:
         return cls(pool)
 
     async def close(self) -> None:
+        """What has begun, or waits for a connection, still runs."""
+        self._closed = True
+        await self._unused.wait()
         await self._pool.close()
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[PostgresConnection]:
+        if self._closed:
+            raise Disconnected("the store is closed")
+        self._used += 1
+        self._unused.clear()
         try:
-            raw = await self._pool.acquire()
+            raw = await self._acquire()
+            try:
+                yield PostgresConnection(raw)
+            finally:
+                await to_the_end(self._pool.release(raw))
+        finally:
+            self._used -= 1
+            if self._used == 0:
+                self._unused.set()
+
+    async def _acquire(self) -> Any:
+        try:
+            return await self._pool.acquire()
         except ERRORS as error:
             raise translate(error) from error
-        try:
-            yield PostgresConnection(raw)
-        finally:
-            await to_the_end(self._pool.release(raw))
 
     @asynccontextmanager
     async def view(self) -> AsyncIterator[View]:

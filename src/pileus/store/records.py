@@ -146,6 +146,7 @@ def table(
         columns = columns_of(cls)
         for column in {*key, *(part for group in (*indexes, *unique) for part in group)} - set(columns):
             raise ValueError(f"{name}: {cls.__name__} has no field {column!r}")
+        counted: dict[str, Any] = {"sqlite_autoincrement": True} if auto else {}
         made = sa.Table(
             name,
             registry.metadata,
@@ -153,7 +154,7 @@ def table(
             sa.PrimaryKeyConstraint(*key),
             *(sa.Index(identifier("ix", name, group), *group) for group in indexes),
             *(sa.Index(identifier("uq", name, group), *group, unique=True) for group in unique),
-            sqlite_autoincrement=auto is not None,
+            **counted,
         )
         registry.layouts[name] = LAYOUTS[cls] = Layout(cls, made, columns, auto)
         return cls
@@ -173,9 +174,11 @@ def columns_of(cls: type[Record]) -> dict[str, Column]:
 def sql_column(column: Column, key: Sequence[str], auto: str | None) -> sa.Column[Any]:
     if column.name == auto:
         return sa.Column(column.name, SEQUENCE, autoincrement=True, nullable=False)
-    if column.name in key and column.nullable:
+    if column.name not in key:
+        return sa.Column(column.name, column.kind.type, nullable=column.nullable)
+    if column.nullable:
         raise ValueError(f"{column.name} is part of a key and cannot be null")
-    return sa.Column(column.name, column.kind.type, nullable=column.nullable, autoincrement=False)
+    return sa.Column(column.name, column.kind.type, nullable=False, autoincrement=False)
 
 
 def identifier(prefix: str, name: str, columns: Sequence[str]) -> str:

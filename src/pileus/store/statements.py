@@ -17,6 +17,9 @@ Order = tuple[tuple[str, bool], ...]
 """Columns, and whether each descends."""
 Clause = sa.ColumnElement[bool]
 
+KEPT = 4096
+"""Shapes may follow from what users ask for, so their number is bounded."""
+
 COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     "eq": lambda column, value: column == value,
     "gt": lambda column, value: column > value,
@@ -162,6 +165,8 @@ class Statements:
         name = (make, layout, *shape)
         statement = self._kept.get(name)
         if statement is None:
+            if len(self._kept) >= KEPT:
+                self._kept.clear()
             statement = self._kept[name] = self._compile(make(Builder(layout, self.dialect), *shape))
         return statement
 

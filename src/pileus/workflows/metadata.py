@@ -5,7 +5,7 @@ Pure content: files by relative path. The config drive carries it, and the metad
 
 import base64
 import json
-import random
+import os
 from collections.abc import Mapping
 from ipaddress import ip_network
 from typing import Any
@@ -59,7 +59,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def facts(cloud: Cloud, look: Look, server: Server) -> Facts:
-    picture = (await pictures(look, [server]))[0]
+    picture = (await pictures(look, [server], face="openstack"))[0]
     held = {address.subnet for interface in picture.interfaces for address in interface.addresses}
     hidden = server.admin_password
     return Facts(
@@ -107,7 +107,7 @@ def meta_data(of: Facts, *, password: bool = False) -> dict[str, Any]:
         "project_id": server.project.hex,
         "devices": [],
         "dedicated_cpus": [],
-        "random_seed": base64.b64encode(random.randbytes(512)).decode(),
+        "random_seed": base64.b64encode(os.urandom(512)).decode(),
     }
     if server.metadata:
         told["meta"] = server.metadata
@@ -149,11 +149,19 @@ def _network(
     number: int, link: str, interface: Interface, address: FixedAddress, subnet: Subnet
 ) -> dict[str, Any]:
     cidr, version = ip_network(subnet.cidr), subnet.version
-    shown: dict[str, Any] = {"id": f"network{number}", "link": link, "network_id": str(interface.port.network)}
+    shown: dict[str, Any] = {
+        "id": f"network{number}",
+        "link": link,
+        "network_id": str(interface.port.network),
+    }
     if subnet.dhcp:
         return shown | {"type": "ipv4_dhcp" if version == 4 else "ipv6_dhcp"}
     everywhere = ("0.0.0.0", "0.0.0.0") if version == 4 else ("::", "::")
-    routes = [{"network": everywhere[0], "netmask": everywhere[1], "gateway": subnet.gateway}] if subnet.gateway else []
+    routes = (
+        [{"network": everywhere[0], "netmask": everywhere[1], "gateway": subnet.gateway}]
+        if subnet.gateway
+        else []
+    )
     for destination, hop in subnet.routes:
         to = ip_network(destination)
         routes.append({"network": str(to.network_address), "netmask": str(to.netmask), "gateway": hop})

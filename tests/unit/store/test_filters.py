@@ -125,7 +125,9 @@ async def test_keywords_and_conditions_must_all_hold(store, records, rows):
 
 async def test_a_long_list_of_alternatives_is_one_parameter(store, records, rows):
     async with store.view() as view:
-        assert await view.list(records.Server, id={uuid4() for _ in range(50_000)} | {rows[2].id}) == [rows[2]]
+        assert await view.list(records.Server, id={uuid4() for _ in range(50_000)} | {rows[2].id}) == [
+            rows[2]
+        ]
 
 
 async def test_a_long_list_of_rows_is_complete_and_in_order(store, records):

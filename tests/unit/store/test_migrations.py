@@ -5,7 +5,17 @@ from uuid import UUID
 
 import pytest
 
-from pileus.store import Failed, Record, Registry, create_all, drift, migrate, open_store, schema_version, table
+from pileus.store import (
+    Failed,
+    Record,
+    Registry,
+    create_all,
+    drift,
+    migrate,
+    open_store,
+    schema_version,
+    table,
+)
 from pileus.store.migrating import MIGRATIONS, in_transaction, upgrade
 from pileus.store.revise import revise
 

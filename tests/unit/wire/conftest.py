@@ -79,6 +79,7 @@ class CreateThing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     nics: tuple[Nic, ...] = msgspec.field(name="networks", default=())
     metadata: dict[str, Annotated[str, Meta(max_length=8)]] = {}
     description: str | None = None
+    extra: Any = None
 
 
 class OldForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -182,6 +183,10 @@ def declare_records(things: Service) -> None:
     async def file(request: Request, bucket: str, key: str) -> dict[str, Any]:
         return {"bucket": bucket, "key": key}
 
+    @things.operation("PUT", "/optional", policy="t:open", body=OldForm | None)
+    async def optional(request: Request, body: OldForm | None) -> dict[str, Any]:
+        return {"before": body.before if body else None}
+
     @things.operation("GET", "/", public=True, versioned=False)
     async def discovery(request: Request) -> dict[str, Any]:
         return {"self": request.service_url, "anonymous": request.anonymous, "client": request.client}
@@ -269,6 +274,10 @@ def declare_streams(things: Service, seen: Seen) -> None:
     async def boom(request: Request) -> None:
         raise ZeroDivisionError("a secret that must not be shown")
 
+    @things.operation("GET", "/unwritable", policy="t:open")
+    async def unwritable(request: Request) -> dict[str, Any]:
+        return {"secret": object()}
+
     @things.operation("GET", "/conflict", policy="t:open")
     async def conflict(request: Request) -> None:
         raise Conflict("It is busy.", private="what only the log may hold")
@@ -280,6 +289,12 @@ def declare_streams(things: Service, seen: Seen) -> None:
     @things.operation("GET", "/objects/{key}", policy="t:object")
     async def judged(request: Request, key: str) -> dict[str, Any]:
         request.enforce("t:object", {"target": {"user": {"id": key}}})
+        return {"key": key}
+
+    @things.operation("GET", "/targeted/{key}", policy="t:show", targeted=True)
+    async def targeted(request: Request, key: str) -> dict[str, Any]:
+        if key != "forgotten":
+            request.enforce("t:show", {"project_id": key})
         return {"key": key}
 
     @things.operation("GET", "/forgotten/{key}", policy="t:object")

@@ -84,11 +84,14 @@ class OvsDaemons:
             self._use_system()
             return
         self._declare()
+        *others, controller = self.daemons
+        await controller.stop()
         if await listens(self.ovs_socket):
             await self._drop_devices()
-        for daemon in reversed(self.daemons):
+        for daemon in reversed(others):
             await daemon.stop()
-        for name in (self.config.integration_bridge, self.config.external_bridge, self._datapath_device):
+        bridges = (self.config.integration_bridge, self.config.external_bridge)
+        for name in (*bridges, self._datapath_device):
             if await asyncio.to_thread(_abandoned, name):
                 await run("ip", "link", "delete", name)
 
@@ -248,7 +251,7 @@ class OvsDaemons:
         """Give the external bridge its address; a vswitchd that starts makes the device anew, without one."""
         bridge = self.config.external_bridge
         deadline = time.monotonic() + 20
-        while not _device(bridge):
+        while not await asyncio.to_thread(self._plugged, bridge):
             if time.monotonic() > deadline:
                 error = await self._get("interface", bridge, "error") or "no reason given"
                 raise Unreachable(f"Open vSwitch did not make the bridge {bridge}: {error}")
@@ -258,6 +261,13 @@ class OvsDaemons:
         network = self.config.external
         await run("ip", "address", "replace", f"{network[1]}/{network.prefixlen}", "dev", bridge)
         await run("ip", "link", "set", bridge, "up")
+
+    def _plugged(self, bridge: str) -> bool:
+        """Whether the switch that runs now holds the device: that of a dead one stays in the kernel."""
+        if not self.own or self.datapath_type != "netdev":
+            return _device(bridge)
+        process = self.daemons[4].process
+        return process is not None and bridge in _taps(process.pid)
 
     async def _rename_datapath(self) -> None:
         """Free the one name that every userspace datapath takes; the switch keeps it by its descriptor."""

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-import msgspec
 from msgspec.structs import replace
 
 from pileus.core.caller import Caller
@@ -12,49 +11,6 @@ from pileus.core.cloud import Cloud, Look, Tx
 from pileus.core.compute.records import Host, Server, Zone
 from pileus.core.errors import InUse, NotFound
 from pileus.core.placement.inventory import known
-
-
-class Join(msgspec.Struct, frozen=True, kw_only=True):
-    """A host as its driver describes it, and the place where it stands."""
-
-    zone: UUID
-    pod: UUID
-    cluster: UUID
-    hostname: str
-    address: str = "127.0.0.1"
-    hypervisor: str
-    hypervisor_type: str
-    hypervisor_version: int
-    cpu_model: str = ""
-    architecture: str = "x86_64"
-    acceleration: str = ""
-    acceleration_reason: str = ""
-    vcpus: int
-    memory_mib: int
-    disk_gib: int
-
-
-async def join(tx: Tx, want: Join) -> Host:
-    """Add the host, or bring the one of that name up to date."""
-    config, now = tx.cloud.config, tx.cloud.now()
-    held = await tx.one(Host, hostname=want.hostname)
-    described = msgspec.structs.asdict(want)
-    if held is not None:
-        return await amend(tx, held, **described, up=True, seen_at=now)
-    host = await tx.add(
-        Host(
-            id=tx.cloud.new_id(),
-            number=await tx.next_number("host"),
-            vcpu_ratio=config.vcpu_overcommit,
-            memory_ratio=config.memory_overcommit,
-            memory_mib_reserved=min(config.reserved_memory_mib, want.memory_mib // 2),
-            seen_at=now,
-            created_at=now,
-            **described,
-        )
-    )
-    tx.rows.after_commit(lambda: known(tx.cloud).see(host))
-    return host
 
 
 async def amend(tx: Tx, host: Host, **changes: Any) -> Host:

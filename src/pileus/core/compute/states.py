@@ -38,7 +38,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 VERBS: Mapping[Verb, Change] = {
     Verb.START: Change(of=frozenset({S.STOPPED}), during=S.STARTING, after=S.ACTIVE),
-    Verb.STOP: Change(of=frozenset({S.ACTIVE, S.ERROR, S.PAUSED}), during=S.STOPPING, after=S.STOPPED),
+    Verb.STOP: Change(of=frozenset({S.ACTIVE, S.ERROR}), during=S.STOPPING, after=S.STOPPED),
     Verb.REBOOT: Change(of=frozenset({S.ACTIVE}), during=S.REBOOTING, after=S.ACTIVE),
     Verb.REBOOT_HARD: Change(
         of=frozenset({S.ACTIVE, S.STOPPED, S.PAUSED, S.SUSPENDED, S.ERROR, S.REBOOTING}),

@@ -1,7 +1,7 @@
 """From a token to the one who holds it, as the records stand now.
 
-What a token resolved to is remembered until identity changes: every such change counts up one number in the store,
-and each request compares it, so a disabled user or a removed role acts at once, in every process.
+What a token resolved to is remembered until identity changes: every such change counts up one number in the
+store, and each request compares it, so a disabled user or a removed role acts at once, in every process.
 """
 
 import hashlib
@@ -90,7 +90,7 @@ def refuse_expired(session: Session, now: datetime) -> None:
 
 
 async def resolve(look: Look, token: Token) -> Session:
-    """Everything the token stands for. Raises Unauthenticated when something of it is gone, disabled or revoked."""
+    """Everything the token stands for. Raises Unauthenticated when part of it is gone, disabled or revoked."""
     user = await look.maybe(User, token.user)
     if user is None or not user.enabled:
         raise refused("user is gone or disabled")
@@ -158,7 +158,8 @@ async def _credential(look: Look, token: Token) -> ApplicationCredential | None:
 async def effective(
     look: Look, user: UUID, scope: Scope, target: UUID, credential: ApplicationCredential | None = None
 ) -> tuple[Role, ...]:
-    """The roles of a user there, implied ones included; for an application credential, its own that are still held."""
+    """The roles of a user there, implied ones included; for an application credential, those of its own
+    that the user still has."""
     granted = {a.role for a in await look.list(Assignment, user=user, scope=scope, target=target)}
     if not granted:
         return ()

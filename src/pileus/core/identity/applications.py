@@ -1,4 +1,4 @@
-"""Application credentials: secrets with which a program acts for a user in one project, with some of its roles."""
+"""Application credentials: secrets with which a program acts for a user in one project, with some roles."""
 
 import secrets
 from datetime import datetime

@@ -11,6 +11,7 @@ from pileus.core.errors import Forbidden, NotFound
 from pileus.core.identity import authority, projects
 from pileus.core.identity.changes import changed
 from pileus.core.identity.inference import closure
+from pileus.core.identity.names import names
 from pileus.core.identity.records import (
     ApplicationCredential,
     Assignment,
@@ -124,6 +125,30 @@ async def list_all(cloud: Cloud, caller: Caller, want: AssignmentFilter) -> list
     return [granted for granted in shown if want.role in (None, granted.role.id)]
 
 
+async def domain_of(cloud: Cloud, place: Place) -> UUID | None:
+    """The domain that a place is in; None for the system, and for a project that does not exist."""
+    async with cloud.view() as look:
+        return await _domain(look, place)
+
+
+async def domain_names(cloud: Cloud, domains: Iterable[UUID]) -> dict[UUID, str]:
+    async with cloud.view() as look:
+        return await names(look, Domain, domains)
+
+
+async def own_places(cloud: Cloud, caller: Caller) -> list[Granted]:
+    """Every enabled place where the caller has a role: what its token can be exchanged for."""
+    async with cloud.view() as look:
+        held = await look.list(Assignment, user=caller.user, order=("created_at",))
+        shown = await _named(look, held)
+        disabled = {domain.id for domain in await look.list(Domain, enabled=False)}
+    return [
+        granted
+        for granted in shown
+        if (granted.project is None or granted.project.enabled) and _domain_of(granted) not in disabled
+    ]
+
+
 async def _equals(look: Look, want: AssignmentFilter) -> dict[str, object]:
     """What the store can select; an implied role can only be looked for afterwards."""
     equals: dict[str, object] = {}
@@ -143,26 +168,23 @@ async def _named(look: Look, held: Sequence[Assignment]) -> list[Granted]:
     """With their records, four queries in all; those whose subject has just gone are left out."""
     users = {user.id: user for user in await look.list(User, id=ids(a.user for a in held))}
     roles = {role.id: role for role in await look.list(Role)}
-    places: dict[Scope, dict[UUID, Project | Domain]] = {
-        Scope.SYSTEM: {},
-        Scope.PROJECT: {},
-        Scope.DOMAIN: {},
-    }
-    for scope, cls in ((Scope.PROJECT, Project), (Scope.DOMAIN, Domain)):
-        wanted = ids(a.target for a in held if a.scope is scope)
-        places[scope] = {found.id: found for found in await look.list(cls, id=wanted)}
+    wanted = ids(a.target for a in held)
+    projects_ = {project.id: project for project in await look.list(Project, id=wanted)}
+    domains_ = {domain.id: domain for domain in await look.list(Domain, id=wanted)}
     shown = []
     for a in held:
-        target = places[a.scope].get(a.target)
-        if a.user not in users or a.role not in roles or (target is None and a.scope is not Scope.SYSTEM):
+        project = projects_.get(a.target) if a.scope is Scope.PROJECT else None
+        domain = domains_.get(a.target) if a.scope is Scope.DOMAIN else None
+        gone = a.scope is not Scope.SYSTEM and project is None and domain is None
+        if gone or a.user not in users or a.role not in roles:
             continue
         shown.append(
             Granted(
                 user=users[a.user],
                 role=roles[a.role],
                 place=Place(a.scope, a.target),
-                project=target if isinstance(target, Project) else None,
-                domain=target if isinstance(target, Domain) else None,
+                project=project,
+                domain=domain,
             )
         )
     return shown

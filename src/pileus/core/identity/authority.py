@@ -1,4 +1,4 @@
-"""Whose domain is whose: administrators manage all, managers of a domain manage what is in it and below it."""
+"""Whose domain is whose: administrators manage all, managers of a domain manage what is in and below it."""
 
 from uuid import UUID
 
@@ -61,14 +61,14 @@ async def require_reads(look: Look, caller: Caller, domain: UUID | None, verb: s
 
 
 async def require_manages(look: Look, caller: Caller, domain: UUID | None, verb: str) -> None:
-    """Raises Forbidden. Without a domain (of something that is gone, or of the whole), only administrators pass."""
+    """Raises Forbidden. Without a domain (of something that is gone, or the whole) only administrators pass."""
     if caller.admin or (domain is not None and await manages(look, caller, domain)):
         return
     raise Forbidden(f"You are not authorized to perform the requested action: {verb}.")
 
 
 async def require_manages_user(look: Look, caller: Caller, user: User | None, verb: str) -> None:
-    """Raises Forbidden. The manager of a domain has no power over administrators in it, or would become one."""
+    """Raises Forbidden. A domain's manager has no power over administrators in it, or would become one."""
     await require_manages(look, caller, user.domain if user else None, verb)
     if user is not None and not caller.admin and await administers(look, user.id):
         raise Forbidden(f"User {user.name} is an administrator; only administrators may do {verb}.")

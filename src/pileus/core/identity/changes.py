@@ -10,7 +10,7 @@ CHANGES = "identity"
 
 
 async def changed(tx: Tx) -> None:
-    """To be called by every transaction that changes who may do what: it ends what was remembered of sessions."""
+    """Called by every transaction that changes who may do what: it ends what was remembered of sessions."""
     await tx.next_number(CHANGES)
 
 

@@ -1,4 +1,4 @@
-"""Key pairs with which requests are signed. Secrets are kept encrypted, for signatures need their plain form."""
+"""Key pairs with which requests are signed. Secrets are encrypted, for signatures need their plain form."""
 
 import secrets
 from uuid import UUID

@@ -80,8 +80,10 @@ class Proven(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def authenticate(cloud: Cloud, proofs: Sequence[Proof], wish: Wish | None = None) -> Issued:
-    """A new token. Without a wish: for the user's default project where there is one it may use, else for nothing.
-    Raises Unauthenticated, with the same words for every cause."""
+    """A new token. Without a wish: for the user's default project if there is one it may use, else for nothing.
+
+    Raises Unauthenticated, with the same words for every cause.
+    """
     if not proofs:
         raise Invalid("No authentication method is named; name one, such as password.")
     proven = await _all_proven(cloud, proofs)
@@ -99,7 +101,7 @@ def _token(
 ) -> Token:
     expires = now + timedelta(seconds=cloud.config.token_seconds)
     methods = [METHOD[type(proof)] for proof in proofs]
-    audit = (new_audit_id(),)
+    audit: tuple[str, ...] = (new_audit_id(),)
     credential = proven.credential
     if proven.parent is not None:
         before = proven.parent.token
@@ -252,7 +254,7 @@ async def end(cloud: Cloud, caller: Caller, session: Session) -> None:
 
 
 async def by_api_key(cloud: Cloud, key: str) -> tuple[User, str]:
-    """Whose CloudStack key it is, and the secret with which the request must be signed. Raises Unauthenticated."""
+    """Whose CloudStack key it is, and the secret with which the request is signed. Raises Unauthenticated."""
     async with cloud.view() as look:
         credential = await look.one(Credential, access=key)
         user = await look.maybe(User, credential.user) if credential else None
@@ -267,8 +269,8 @@ async def by_api_key(cloud: Cloud, key: str) -> tuple[User, str]:
 async def caller_of(cloud: Cloud, user: User, project: UUID | None = None) -> Caller:
     """The user as it acts in its account, or in a project that it is a member of.
 
-    The manager of a domain also acts in the projects there and below; an administrator of the system acts anywhere.
-    Raises Unauthenticated, Forbidden.
+    The manager of a domain also acts in the projects there and below; an administrator of the system acts
+    anywhere. Raises Unauthenticated, Forbidden.
     """
     async with cloud.view() as look:
         await enabled_domain(look, user.domain)

@@ -1,7 +1,8 @@
-"""Projects, which own resources, in a tree inside their domain. A CloudStack account is one of the kind ACCOUNT.
+"""Projects, which own resources, in a tree inside their domain. A CloudStack account is one of
+the kind ACCOUNT.
 
-Deleting a project that still owns resources is refused by naming them. Keystone, which cannot know them, deletes and
-leaves them behind without an owner.
+Deleting a project that still owns resources is refused by naming them. Keystone, which cannot know them, deletes
+and leaves them behind without an owner.
 """
 
 from collections.abc import Iterable

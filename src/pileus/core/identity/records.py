@@ -95,7 +95,7 @@ class CredentialKind(StrEnum):
 
 @table("credential", indexes=(("user",),), unique=(("access",),))
 class Credential(Record):
-    """An API key pair. `secret` is encrypted with the key in the state directory, for signatures need its plain form."""
+    """An API key pair. `secret` is encrypted with the key in the state directory, for signatures need it."""
 
     id: UUID
     kind: CredentialKind
@@ -108,7 +108,7 @@ class Credential(Record):
 
 @table("application_credential", indexes=(("user",),), unique=(("user", "name"),))
 class ApplicationCredential(Record):
-    """Keystone's application credential: a secret (hashed) that acts for its user on one project with some roles."""
+    """Keystone's application credential: a secret (hashed) that acts for its user in one project."""
 
     id: UUID
     user: UUID
@@ -124,7 +124,7 @@ class ApplicationCredential(Record):
 
 @table("revocation", indexes=(("user",), ("expires_at",)))
 class Revocation(Record):
-    """A token (by audit id) or all tokens of a user issued before `before` are void. Kept until `expires_at`."""
+    """A token of the user (by audit id), or all that it got until `before`, are void. Kept until `expires_at`."""
 
     id: UUID
     audit: str = ""

@@ -1,7 +1,8 @@
 """Tokens that carry themselves: a packed payload, sealed with a key of a rotating repository.
 
-The repository is a directory of numbered files. 0 is staged (known, not yet used), the highest number is primary
-(seals), those between were primary once and still open. So every process knows a key before anyone seals with it.
+The repository is a directory of numbered files. 0 is staged (known, not yet used), the highest number is
+primary (seals), those between were primary once and still open. So every process knows a key before anyone
+seals with it.
 """
 
 import base64
@@ -30,7 +31,7 @@ MAX_LENGTH = 1024
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
-    """What a token says. `audit` names it, then the first of its chain; `target` is nil without a project or domain."""
+    """What a token says. `audit` names it, then the first of its chain; `target` is nil without a place."""
 
     user: UUID
     methods: tuple[str, ...]
@@ -75,7 +76,7 @@ class Tokens:
         return self._keys.encrypt(pack(packed(token))).decode().rstrip("=")
 
     def open(self, text: str) -> Token:
-        """What the token says, whether or not it is still good. Raises Unauthenticated for one that is not ours."""
+        """What the token says, still good or not. Raises Unauthenticated for one that is not ours."""
         if not 0 < len(text) <= MAX_LENGTH or not text.isascii():
             raise refused("token has no possible form")
         sealed = (text + "=" * (-len(text) % 4)).encode()
@@ -85,7 +86,7 @@ class Tokens:
             raise refused("token is not ours or was tampered with") from None
 
     def rotate(self) -> None:
-        """The staged key becomes primary, a new one is staged, the oldest are forgotten with all they sealed."""
+        """The staged key becomes primary, a new one is staged, the oldest go with all they sealed."""
         numbers = self._numbers()
         staged = self.directory / "0"
         staged.rename(self.directory / str(numbers[-1] + 1))

@@ -43,7 +43,7 @@ class UpdateUser(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str | UnsetType = UNSET
     password: str | UnsetType = UNSET
-    default_project: UUID | None | UnsetType = UNSET
+    default_project: UUID | UnsetType | None = UNSET
     email: str | UnsetType = UNSET
     first_name: str | UnsetType = UNSET
     last_name: str | UnsetType = UNSET

@@ -33,3 +33,9 @@ async def amend(tx: Tx, record: R, /, **changes: Any) -> R:
         return record
     stamps = {"revision": record.revision + 1, "updated_at": tx.cloud.now()}  # type: ignore[attr-defined]
     return await tx.put(msgspec.structs.replace(changed, **stamps))
+
+
+async def touch(tx: Tx, record: R) -> R:
+    """A new revision, because what belongs to the record has changed."""
+    stamps = {"revision": record.revision + 1, "updated_at": tx.cloud.now()}  # type: ignore[attr-defined]
+    return await tx.put(msgspec.structs.replace(record, **stamps))

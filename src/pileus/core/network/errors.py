@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from pileus.core.errors import Conflict, Exists, Invalid, InUse, NotFound
+from pileus.core.errors import Conflict, Exists, InUse, Invalid, NotFound
 
 
 class NetworkInUse(InUse):
@@ -145,8 +145,19 @@ class RuleExists(Exists):
         super().__init__(f"Security group rule already exists. Rule id is {rule}.")
 
 
-class DefaultGroupFixed(Conflict):
-    """The default group can be neither removed nor renamed, nor can its name be given again."""
+class DefaultGroupExists(Exists):
+    def __init__(self) -> None:
+        super().__init__("Default security group already exists.")
+
+
+class DefaultGroupRenamed(Conflict):
+    def __init__(self) -> None:
+        super().__init__("Updating default security group not allowed.")
+
+
+class DefaultGroupRemoved(Conflict):
+    def __init__(self) -> None:
+        super().__init__("Insufficient rights for removing default security group.")
 
 
 class AddressAssociated(Conflict):

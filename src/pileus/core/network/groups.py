@@ -1,5 +1,6 @@
 """Security groups: what may reach the ports that are in them, and the default group that every project has."""
 
+from collections.abc import Sequence
 from uuid import UUID, uuid5
 
 import msgspec
@@ -8,7 +9,12 @@ from msgspec import UNSET, UnsetType
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Look, Tx
 from pileus.core.network.changes import amend, given, unchanged_since
-from pileus.core.network.errors import DefaultGroupFixed, GroupInUse
+from pileus.core.network.errors import (
+    DefaultGroupExists,
+    DefaultGroupRemoved,
+    DefaultGroupRenamed,
+    GroupInUse,
+)
 from pileus.core.network.records import Port, SecurityGroup, SecurityRule
 from pileus.core.network.sync import sync
 from pileus.core.network.visible import projects
@@ -50,14 +56,24 @@ async def default(tx: Tx, project: UUID) -> SecurityGroup:
 
 
 async def create(cloud: Cloud, caller: Caller, want: GroupWant) -> tuple[SecurityGroup, list[SecurityRule]]:
-    project = want.project or caller.home
-    caller.require("security_group.create", project=project)
+    return (await create_all(cloud, caller, (want,)))[0]
+
+
+async def create_all(
+    cloud: Cloud, caller: Caller, wants: Sequence[GroupWant]
+) -> list[tuple[SecurityGroup, list[SecurityRule]]]:
+    """All or none."""
     async with cloud.transaction(caller) as tx:
-        await default(tx, project)
-        if want.name == DEFAULT:
-            raise DefaultGroupFixed("Default security group already exists.")
-        group = await _add(tx, cloud.new_id(), project, want)
-        return group, await rules_of(tx, group.id)
+        made = []
+        for want in wants:
+            project = want.project or caller.home
+            caller.require("security_group.create", project=project)
+            await default(tx, project)
+            if want.name == DEFAULT:
+                raise DefaultGroupExists
+            group = await _add(tx, cloud.new_id(), project, want)
+            made.append((group, await rules_of(tx, group.id)))
+        return made
 
 
 async def _add(tx: Tx, id: UUID, project: UUID, want: GroupWant) -> SecurityGroup:
@@ -143,9 +159,9 @@ async def update(
         unchanged_since(group, revision)
         changes = given(change)
         if group.default and changes.get("name", group.name) != group.name:
-            raise DefaultGroupFixed("Updating default security group not allowed.")
+            raise DefaultGroupRenamed
         if not group.default and changes.get("name") == DEFAULT:
-            raise DefaultGroupFixed("Default security group already exists.")
+            raise DefaultGroupExists
         group = await amend(tx, group, **changes)
         return group, await rules_of(tx, group.id)
 
@@ -155,7 +171,7 @@ async def delete(cloud: Cloud, caller: Caller, key: UUID, *, revision: int | Non
         group = await caller.find(tx.rows, SecurityGroup, key, "security_group.delete")
         unchanged_since(group, revision)
         if group.default and not caller.admin:
-            raise DefaultGroupFixed("Insufficient rights for removing default security group.")
+            raise DefaultGroupRemoved
         if await used(tx, group):
             raise GroupInUse(group.id)
         await remove(tx, group)

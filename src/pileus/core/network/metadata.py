@@ -40,5 +40,7 @@ async def _make(tx: Tx, network: Network, subnet: Subnet) -> UUID | None:
 
 
 async def served(look: Look, network: UUID) -> Subnet | None:
-    found = await look.list(Subnet, network=network, version=4, dhcp=True, order=("created_at", "id"), limit=1)
+    found = await look.list(
+        Subnet, network=network, version=4, dhcp=True, order=("created_at", "id"), limit=1
+    )
     return found[0] if found else None

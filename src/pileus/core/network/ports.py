@@ -1,5 +1,6 @@
 """Ports: what a server, or a client of its own, plugs into a network."""
 
+from collections.abc import Sequence
 from ipaddress import ip_network
 from uuid import UUID
 
@@ -8,10 +9,10 @@ from msgspec import UNSET, UnsetType
 
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Look, Tx
-from pileus.core.compute.records import Server
+from pileus.core.compute.records import Host, Server
 from pileus.core.errors import Invalid, NotFound
 from pileus.core.network import groups, plugs, visible
-from pileus.core.network.changes import amend, given, unchanged_since
+from pileus.core.network.changes import amend, given, touch, unchanged_since
 from pileus.core.network.errors import (
     Ambiguous,
     GroupsWithoutSecurity,
@@ -71,7 +72,7 @@ class PortChange(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] | UnsetType = UNSET
 
 
-# -- for servers ------------------------------------------------------------------------------------------------------
+# -- for servers --
 
 
 async def take(
@@ -181,18 +182,22 @@ async def _members(tx: Tx, project: UUID, wanted: tuple[UUID, ...] | None) -> tu
     return tuple(dict.fromkeys(wanted))
 
 
-# -- for clients ------------------------------------------------------------------------------------------------------
+# -- for clients --
 
 
 async def create(cloud: Cloud, caller: Caller, want: PortWant) -> Addressed:
+    return (await create_all(cloud, caller, (want,)))[0]
+
+
+async def create_all(cloud: Cloud, caller: Caller, wants: Sequence[PortWant]) -> list[Addressed]:
+    """All or none."""
+    async with cloud.transaction(caller) as tx:
+        return [await _create(tx, caller, want) for want in wants]
+
+
+async def _create(tx: Tx, caller: Caller, want: PortWant) -> Addressed:
     project = want.project or caller.home
     caller.require("port.create", project=project)
-    async with cloud.transaction(caller) as tx:
-        return await create_in(tx, caller, project, want)
-
-
-async def create_in(tx: Tx, caller: Caller, project: UUID, want: PortWant) -> Addressed:
-    """The same in a transaction that makes several."""
     network = await visible.usable_network(tx, caller, want.network)
     secured = network.port_security if want.port_security is None else want.port_security
     if secured:
@@ -248,6 +253,12 @@ async def show(cloud: Cloud, caller: Caller, key: UUID) -> Addressed:
         return port, await plugs.addresses_of(look, port.id)
 
 
+async def host_names(cloud: Cloud) -> dict[UUID, str]:
+    """By id, for those who may know where a port is bound."""
+    async with cloud.view() as look:
+        return {host.id: host.hostname for host in await look.list(Host)}
+
+
 async def list_(cloud: Cloud, caller: Caller, **equals: object) -> list[Addressed]:
     """The caller's ports with their addresses, in order of making."""
     async with cloud.view() as look:
@@ -280,7 +291,7 @@ async def update(
             before = held
             held = await plugs.readdress(tx, changed, fixed)
             if held != before and changed == port:
-                changed = await amend(tx, changed, revision=port.revision + 1)
+                changed = await touch(tx, changed)
         await sync(tx, changed, _names_of(changed) if changed.dns_name else _names_of(port))
         if port.use in (PortUse.ROUTER_INTERFACE, PortUse.ROUTER_GATEWAY):
             await _sync_router(tx, port)

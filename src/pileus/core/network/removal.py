@@ -70,6 +70,3 @@ async def forget_address(tx: Tx, address: Address) -> None:
         await plugs.drop(tx, holder)
     await tx.charge(address.project, "addresses", -1)
     await tx.remove(address)
-
-
-

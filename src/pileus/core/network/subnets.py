@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -37,7 +38,7 @@ class SubnetWant(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     description: str = ""
     project: UUID | None = None
-    gateway: str | None | UnsetType = UNSET
+    gateway: str | UnsetType | None = UNSET
     pools: Pools | None = None
     dhcp: bool = True
     dns_servers: tuple[str, ...] = ()
@@ -48,7 +49,7 @@ class SubnetWant(msgspec.Struct, frozen=True, kw_only=True):
 class SubnetChange(msgspec.Struct, frozen=True, kw_only=True):
     name: str | UnsetType = UNSET
     description: str | UnsetType = UNSET
-    gateway: str | None | UnsetType = UNSET
+    gateway: str | UnsetType | None = UNSET
     pools: Pools | UnsetType = UNSET
     dhcp: bool | UnsetType = UNSET
     dns_servers: tuple[str, ...] | UnsetType = UNSET
@@ -169,7 +170,7 @@ def checked_pools(pools: Pools, cidr: Net, gateway: str | None) -> Pools:
             raise GatewayInPool(gateway, pool)
         spans.append((int(first), int(last), pool))
     spans.sort()
-    for (_, last_number, one), (next_number, _, other) in zip(spans, spans[1:], strict=False):
+    for (_, last_number, one), (next_number, _, other) in pairwise(spans):
         if next_number <= last_number:
             raise PoolsOverlap(str(cidr), one, other)
     return tuple((pool.split("-")[0], pool.split("-")[1]) for _, _, pool in spans)
@@ -276,4 +277,3 @@ async def delete(cloud: Cloud, caller: Caller, key: UUID, *, revision: int | Non
         await tx.charge(subnet.project, "subnets", -1)
         await tx.remove(subnet)
         await sync(tx, await metadata.settle(tx, subnet.network))
-

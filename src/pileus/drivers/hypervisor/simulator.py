@@ -61,7 +61,7 @@ def _injectable(
     name = method.__name__
 
     @functools.wraps(method)
-    async def call(self: "SimulatedHypervisor", *args: P.args, **kwargs: P.kwargs) -> T:
+    async def call(self: "SimulatedHypervisor", /, *args: P.args, **kwargs: P.kwargs) -> T:
         self.calls[name] += 1
         if not self.reachable:
             raise Unreachable(f"{name}: simulated host {self.host_id} does not answer")

@@ -1,4 +1,4 @@
-"""What all OpenStack services share: tokens, how refusals look, ids as 32 hex digits, links and version documents."""
+"""What all OpenStack services share: tokens, how refusals look, ids, times, links and version documents."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -22,8 +22,10 @@ SECONDS = "%Y-%m-%dT%H:%M:%S"
 
 
 async def authenticate(request: Request) -> Caller:
-    """The caller by `X-Auth-Token`; its session stays in `request.state`. `X-Service-Token` needs no attention: it
-    extends what a user's token may do in the original, and here no service asks another for anything."""
+    """The caller by `X-Auth-Token`; its session stays in `request.state`.
+
+    `X-Service-Token` needs no attention: in the original it lets services act for users, and here none does.
+    """
     text = request.headers.get("x-auth-token", "")
     if not text:
         raise Unauthenticated(UNAUTHENTICATED)
@@ -44,7 +46,7 @@ def public_url(request: Request) -> str:
 
 
 class Errors:
-    """An error form: a missing or bad token is answered alike by every service, the rest in the service's own words."""
+    """An error form: a missing or bad token is answered alike by all services, the rest in a service's own words."""
 
     table: Mapping[Kind, int] = STATUS
 

@@ -31,9 +31,12 @@ class Body:
             field = ("content", shape, msgspec.field(name=envelope))
             wire = msgspec.defstruct("Body", [field], forbid_unknown_fields=True, frozen=True)
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(wire)
+        self._optional = envelope is None and nullable(self._decoder)
 
     def decode(self, data: bytes) -> Any:
         if not data.strip():
+            if self._optional:
+                return None
             raise Invalid(f"The request has no body; send {self.expected}.")
         value = guarded(lambda: self._decoder.decode(data), self.envelope)
         refuse_unstorable(data)
@@ -42,6 +45,13 @@ class Body:
     def under(self, data: bytes, key: str) -> Any:
         """Decode what stands under an action's key."""
         return guarded(lambda: self._decoder.decode(data), None, f".{key}")
+
+
+def nullable(decoder: msgspec.json.Decoder[Any]) -> bool:
+    try:
+        return decoder.decode(b"null") is None
+    except msgspec.ValidationError:
+        return False
 
 
 def raw(data: bytes) -> Any:

@@ -126,7 +126,10 @@ class Dispatcher:
         operation = call.operation
         request.state["operation"] = operation.key
         rule = None if operation.public else operation.policy
-        if rule is not None and self._enforcer.keys(rule) <= DECIDED:
+        if not operation.public and request.anonymous:
+            await request.authenticate()
+            same_project(request)
+        if rule is not None and not operation.targeted and self._enforcer.keys(rule) <= DECIDED:
             request.enforce(rule)
         result: Response | Stream = await call(request, values, content)
         if rule is not None and not request.enforced:

@@ -14,7 +14,7 @@ from pileus.faces.wire.dispatch import Dispatcher
 from pileus.faces.wire.errors import Disconnected, ErrorForm, PlainErrors, WireError, WireKind
 from pileus.faces.wire.request import Receive, Request, Scope, Send
 from pileus.faces.wire.response import Response, Stream
-from pileus.faces.wire.sending import finish
+from pileus.faces.wire.sending import Ready, close, finish
 from pileus.faces.wire.service import Service
 from pileus.faces.wire.static import Directory
 from pileus.faces.wire.websocket import Routes, SocketHandler
@@ -144,11 +144,9 @@ class Kernel:
         context = structlog.contextvars.bind_contextvars(request_id=request.id)
         status = CLIENT_GONE
         try:
-            target, answer = await self._answer(request)
-            status = answer.status
-            extra = {"x-openstack-request-id": request.id, **target.decorate(request)}
-            if not await finish(request, answer, extra, send):
-                status = CLIENT_GONE
+            answer = await self._answer(request)
+            if await finish(request, answer, send):
+                status = answer.status
         except Disconnected:
             status = CLIENT_GONE
         finally:
@@ -164,23 +162,26 @@ class Kernel:
                     operation=request.state.get("operation", ""),
                 )
 
-    async def _answer(self, request: Request) -> tuple[Target, Response | Stream]:
+    async def _answer(self, request: Request) -> Ready:
         """What to send, whatever happens on the way; only a client that left is not answered."""
-        target = self._nowhere
+        target, answer = self._nowhere, None
         try:
             parts = routing.segments(request.scope.get("raw_path") or quote(request.path).encode())
             target = self._choose(request, parts)
-            location = self._exact.get("/" + "/".join(parts).strip("/"))
+            location = self._exact.get("/" + "/".join(parts).strip("/")) if self._exact else None
             if location is not None and request.method in ("GET", "HEAD"):
-                return target, Response(302, None, {"location": location})
-            return target, await target.answer(request)
+                return ready(request, target, Response(302, None, {"location": location}))
+            answer = await target.answer(request)
+            return ready(request, target, answer)
         except Disconnected:
             raise
         except (CoreError, WireError) as error:
-            return target, refuse(error, request, target.errors)
+            return refuse(error, request, target)
         except Exception:
             log.exception("request failed", id=request.id, method=request.method, path=request.path)
-            return target, refuse(internal(request), request, target.errors)
+            if isinstance(answer, Stream):
+                await close(answer.content)
+            return refuse(internal(request), request, target)
 
     def _choose(self, request: Request, parts: list[str]) -> Target:
         found = self._prefixes.longest(parts)
@@ -199,23 +200,27 @@ def internal(request: Request) -> WireError:
     )
 
 
-def refuse(error: CoreError | WireError, request: Request, form: ErrorForm) -> Response:
+def ready(request: Request, target: Target, answer: Response | Stream) -> Ready:
+    return Ready(answer, {"x-openstack-request-id": request.id, **target.decorate(request)})
+
+
+def refuse(error: CoreError | WireError, request: Request, target: Target) -> Ready:
     """Render a refusal in the service's form; a form that fails is itself an internal error."""
     if isinstance(error, CoreError) and (error.private or error.kind in QUIET):
         log.warning(
             "refused", id=request.id, kind=error.kind.value, public=error.public, private=error.private
         )
     try:
-        answer = form.render(error, request)
+        answer = target.errors.render(error, request)
+        headers = dict(answer.headers)
+        if isinstance(error, WireError):
+            headers.update(error.headers)
+        if isinstance(error, CoreError) and error.kind is Kind.TOO_LARGE:
+            headers["connection"] = "close"
+        return ready(request, target, Response(answer.status, answer.body, headers, answer.content_type))
     except Exception:
         log.exception("error form failed", id=request.id, path=request.path)
-        answer = PlainErrors().render(internal(request), request)
-    headers = dict(answer.headers)
-    if isinstance(error, WireError):
-        headers.update(error.headers)
-    if isinstance(error, CoreError) and error.kind is Kind.TOO_LARGE:
-        headers["connection"] = "close"
-    return Response(answer.status, answer.body, headers, answer.content_type)
+        return ready(request, target, PlainErrors().render(internal(request), request))
 
 
 async def lifespan(receive: Receive, send: Send) -> None:

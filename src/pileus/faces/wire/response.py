@@ -1,5 +1,6 @@
 """Answers: whole ones and streamed ones."""
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ TEXT = "text/plain; charset=utf-8"
 EMPTY: Mapping[str, str] = {}
 
 encode = msgspec.json.Encoder().encode
+TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 BODILESS = frozenset({204, 304})
 
 
@@ -73,6 +75,8 @@ def head(
             content_type = None
         elif name == "content-length":
             length = None
+        if not TOKEN.fullmatch(name):
+            raise ValueError(f"{name!r} is no name of a header")
         if "\n" in value or "\r" in value or "\0" in value:
             raise ValueError(f"header {name} holds a line break or NUL")
         try:

@@ -11,37 +11,48 @@ from pileus.faces.wire.response import BODILESS, Response, Stream, head
 log = structlog.get_logger("pileus.wire")
 
 
-async def finish(request: Request, answer: Response | Stream, extra: Mapping[str, str], send: Send) -> bool:
+class Ready:
+    """An answer of which everything that can fail has been done: encoded, and its head checked."""
+
+    __slots__ = ("body", "lines", "status", "stream")
+
+    def __init__(self, answer: Response | Stream, extra: Mapping[str, str]) -> None:
+        headers = {**answer.headers, **extra}
+        self.status = answer.status
+        self.body = b""
+        self.stream: AsyncIterator[bytes] | None = None
+        if isinstance(answer, Stream):
+            self.lines = head(answer.status, headers, answer.content_type, answer.length)
+            self.stream = answer.content
+        else:
+            self.body, kind = answer.content()
+            self.lines = head(answer.status, headers, kind, len(self.body))
+
+
+async def finish(request: Request, answer: Ready, send: Send) -> bool:
     """Send the answer; False when the client left or the content broke off before its end."""
-    headers = {**answer.headers, **extra}
-    if isinstance(answer, Stream):
-        return await stream(request, answer, headers, send)
-    body, kind = answer.content()
-    lines = head(answer.status, headers, kind, len(body))
-    await send({"type": "http.response.start", "status": answer.status, "headers": lines})
-    shown = b"" if request.method == "HEAD" or answer.status in BODILESS else body
-    await send({"type": "http.response.body", "body": shown})
-    return True
-
-
-async def stream(request: Request, answer: Stream, headers: Mapping[str, str], send: Send) -> bool:
-    """Send pieces while watching for the client to leave, so that endless streams end with it."""
+    bodiless = request.method == "HEAD" or answer.status in BODILESS
     try:
-        lines = head(answer.status, headers, answer.content_type, answer.length)
-        await send({"type": "http.response.start", "status": answer.status, "headers": lines})
-        if request.method == "HEAD":
-            await send({"type": "http.response.body", "body": b""})
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.lines})
+        if answer.stream is None or bodiless:
+            await send({"type": "http.response.body", "body": b"" if bodiless else answer.body})
             return True
         if request.pending:
-            return await pump(request, answer.content, send)
-        return await watched(request, answer.content, send)
+            return await pump(request, answer.stream, send)
+        return await watched(request, answer.stream, send)
     finally:
-        close = getattr(answer.content, "aclose", None)
-        if close is not None:
-            await close()
+        await close(answer.stream)
+
+
+async def close(content: AsyncIterator[bytes] | None) -> None:
+    """Let a generator release what it holds, even when nobody read it to its end."""
+    closing = getattr(content, "aclose", None)
+    if closing is not None:
+        await closing()
 
 
 async def watched(request: Request, content: AsyncIterator[bytes], send: Send) -> bool:
+    """Send pieces while watching for the client to leave, so that endless streams end with it."""
     pumping = asyncio.create_task(pump(request, content, send))
     watching = asyncio.create_task(request.gone())
     try:

@@ -30,6 +30,7 @@ class Operation:
     since: Version | None = None
     until: Version | None = None
     public: bool = False
+    targeted: bool = False
     versioned: bool = True
     strict_query: bool | Version = False
     media: frozenset[str] = frozenset()
@@ -108,6 +109,7 @@ class Service:
         since: Version | None = None,
         until: Version | None = None,
         public: bool | None = None,
+        targeted: bool = False,
         versioned: bool = True,
         strict_query: bool | Version | None = None,
         media: tuple[str, ...] = (),
@@ -116,7 +118,9 @@ class Service:
         """Declare a handler: called with the request, path parameters by name, then `query` and `body`.
 
         `body`: a type, `("envelope", type)`, or Versioned of them; `media`: content types besides JSON ones;
-        `fields`: wire names that are read and shown only from a version on.
+        `fields`: wire names that are read and shown only from a version on. `targeted`: the rule is about an
+        object, and the handler decides it by `request.enforce`; so it is for every rule that reads more of its
+        target than the ids of project and user.
         """
 
         def declare(handler: H) -> H:
@@ -133,6 +137,7 @@ class Service:
                     since=since,
                     until=until,
                     public=self.public if public is None else public,
+                    targeted=targeted,
                     versioned=versioned,
                     strict_query=self.strict_query if strict_query is None else strict_query,
                     media=frozenset(media),
@@ -153,6 +158,7 @@ class Service:
         body: Any = None,
         since: Version | None = None,
         until: Version | None = None,
+        targeted: bool = False,
         fields: Mapping[str, Span] | None = None,
     ) -> Callable[[H], H]:
         """Declare what a POST does whose body has the single key `name`; `body` is the type under the key."""
@@ -171,6 +177,7 @@ class Service:
                     since=since,
                     until=until,
                     public=self.public,
+                    targeted=targeted,
                     strict_query=self.strict_query,
                     fields=fields or {},
                 )

@@ -50,7 +50,7 @@ class Directory:
                 WireKind.BAD_METHOD, "Files can only be read: GET or HEAD.", headers={"allow": "GET, HEAD"}
             )
         path = self._locate(request.tail)
-        if path is None and self._fallback is not None and "." not in (request.tail or ("",))[-1]:
+        if path is None and self._fallback is not None and navigates(request):
             path = self._locate((self._fallback,))
         if path is None:
             raise WireError(WireKind.NO_ROUTE, f"There is no file {request.path[:200]}.")
@@ -123,3 +123,8 @@ class Directory:
         if TEXTUAL.match(kind):
             kind = f"{kind}; charset=utf-8"
         return Response(200, file.content, headers, kind)
+
+
+def navigates(request: Request) -> bool:
+    """Whether a browser asks for a page rather than for a file of one."""
+    return "text/html" in request.headers.get("accept", "") or "." not in (request.tail or ("",))[-1]

@@ -159,7 +159,7 @@ async def test_a_vnc_client_gets_a_picture(bench: SimulatedBench, pixels: bytes,
     if pixels:
         writer.write(b"\x00\x00\x00\x00" + pixels)
     writer.write(struct.pack(">BxHi", 2, 1, 0))
-    writer.write(struct.pack(">BBHH", 4, 1, 0, 65) + struct.pack(">BBHH", 5, 0, 1, 1))
+    writer.write(struct.pack(">BBHI", 4, 1, 0, 65) + struct.pack(">BBHH", 5, 0, 1, 1))
     writer.write(struct.pack(">BBHHHH", 3, 1, 0, 0, width, height))
     writer.write(struct.pack(">BBHHHH", 3, 0, 0, 0, width, height))
     assert (await reader.readexactly(16))[:4] == b"\x00\x00\x00\x01"

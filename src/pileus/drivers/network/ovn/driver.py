@@ -18,8 +18,8 @@ SETTLE_SECONDS = 30.0
 
 
 class OvnNetwork:
-    """`northbound` and `switch` are the sockets of OVN's northbound database and of this machine's Open vSwitch,
-    `chassis` is OVN's name of this machine, through which routers leave."""
+    """`northbound` and `switch` are the sockets of OVN's northbound database and of this machine's Open
+    vSwitch, `chassis` is OVN's name of this machine, through which routers leave."""
 
     def __init__(
         self,

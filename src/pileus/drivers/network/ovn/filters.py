@@ -1,8 +1,8 @@
 """The filter at a router's edge, as rows.
 
 Inward it is a policy of the router behind the translation, where each external address is known by where it
-leads and by how it was translated, and where connection tracking tells an answer. Outward it is a second stage
-of the inside switch's access list, at the guest's own port, whose tracking tells answers too.
+leads and by how it was translated, and where connection tracking tells an answer. Outward it is a second
+stage of the inside switch's access list, at the guest's own port, whose tracking tells answers too.
 """
 
 from collections.abc import Iterator

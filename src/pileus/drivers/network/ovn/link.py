@@ -200,15 +200,13 @@ class Link:
 
     def _recover(self, replica: Replica, job: Job[Any]) -> None:
         """After a lost connection or a conflict: until the copy is whole again."""
-        before = replica.idl.change_seqno
         while True:
+            self._block(replica, 0.02)
             replica.idl.run()
-            whole = replica.idl.state == replica.idl.IDL_S_MONITORING
-            if whole and replica.idl.change_seqno != before:
+            if replica.idl.state == replica.idl.IDL_S_MONITORING:
                 return
             if job.late:
                 raise Unreachable(f"{self.socket} is away; the change was not made or its answer was lost")
-            self._block(replica, 0.05)
 
     def _expire(self) -> None:
         for job in [job for job in self._jobs if job.late]:

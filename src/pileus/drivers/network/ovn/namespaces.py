@@ -1,4 +1,4 @@
-"""Network namespaces of this machine that stand in the guests' networks, where the metadata service listens."""
+"""Network namespaces of this machine that stand in the guests' networks: there the metadata service listens."""
 
 import asyncio
 from ipaddress import ip_interface

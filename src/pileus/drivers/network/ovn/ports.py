@@ -34,7 +34,7 @@ def port_rows(spec: PortSpec) -> list[Row]:
         "addresses": [own, "unknown"] if _elsewhere(spec) else [own],
         "port_security": [own, *_pairs(spec)] if spec.secured else [],
         "enabled": [spec.enabled],
-        "options": {"hostname": spec.hostname} if spec.hostname else {},
+        "options": {"hostname": f'"{spec.hostname}"'} if spec.hostname else {},
         "dhcpv4_options": _dhcp(spec, IPv4Address),
         "dhcpv6_options": _dhcp(spec, IPv6Address),
     }

@@ -1,0 +1,52 @@
+"""A few calls of the OpenStack APIs with nothing but the standard library."""
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+TIMEOUT = 120.0
+
+
+class Failed(Exception):
+    """A call was refused; the text has the server's words."""
+
+
+class Api:
+    """One cloud at `url`, as a user on the project of the same name."""
+
+    def __init__(self, url: str, user: str, password: str) -> None:
+        self.url = url
+        self._token = ""
+        domain = {"name": "Default"}
+        who = {"name": user, "domain": domain, "password": password}
+        identity = {"methods": ["password"], "password": {"user": who}}
+        scope = {"project": {"name": user, "domain": domain}}
+        headers, answer = self._call(
+            "POST", f"{url}/identity/v3/auth/tokens", {"auth": {"identity": identity, "scope": scope}}
+        )
+        self._token = headers["X-Subject-Token"]
+        self.project: str = answer["token"]["project"]["id"]
+
+    def get(self, service: str, path: str) -> Any:
+        return self.send(service, "GET", path, None)
+
+    def post(self, service: str, path: str, body: Any) -> Any:
+        return self.send(service, "POST", path, body)
+
+    def send(self, service: str, method: str, path: str, body: Any, kind: str = "application/json") -> Any:
+        return self._call(method, f"{self.url}/{service}{path}", body, kind)[1]
+
+    def _call(self, method: str, url: str, body: Any, kind: str = "application/json") -> tuple[Any, Any]:
+        """Headers and decoded body. Raises Failed."""
+        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        headers = {"X-Auth-Token": self._token, "Content-Type": kind, "Accept": "application/json"}
+        request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310 (our own http address)
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310
+                content = answer.read()
+                return answer.headers, json.loads(content) if content else None
+        except urllib.error.HTTPError as error:
+            raise Failed(f"{method} {url}: {error.code} {error.read().decode(errors='replace')[:500]}") from error
+        except OSError as error:
+            raise Failed(f"{method} {url}: {error}") from error

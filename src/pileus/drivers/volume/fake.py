@@ -1,0 +1,346 @@
+"""Pools and image stores in memory: what the simulator and the tests use. Any call can be told to fail."""
+
+import hashlib
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import Concatenate, Literal, ParamSpec, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from pileus.drivers.errors import Missing, Refused
+from pileus.drivers.volume import config_drive
+from pileus.drivers.volume.inspection import DRIVERS, Content, detect
+from pileus.drivers.volume.protocol import DiskPath, Inspected, PoolFacts
+
+GIB = 1 << 30
+BLOCK = 4096
+UNLIMITED = 1 << 62
+When = Literal["before", "after"]
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Fault(msgspec.Struct):
+    error: Exception
+    left: int
+
+
+class Faulty:
+    """Errors that wait for a call: before it has an effect, or after."""
+
+    def __init__(self) -> None:
+        self._faults: dict[tuple[str, When], Fault] = {}
+
+    def fail(self, call: str, error: Exception, *, when: When = "before", times: int = 1) -> None:
+        """The next `times` calls of that name raise `error`. AttributeError for a name that no call has."""
+        getattr(self, call)
+        self._faults[call, when] = Fault(error, times)
+
+    def strike(self, call: str, when: When) -> None:
+        fault = self._faults.get((call, when))
+        if fault and fault.left:
+            fault.left -= 1
+            raise fault.error
+
+
+F = TypeVar("F", bound=Faulty)
+
+
+def verb(method: Callable[Concatenate[F, P], Awaitable[T]]) -> Callable[Concatenate[F, P], Awaitable[T]]:
+    name = method.__name__
+
+    @wraps(method)
+    async def called(self: F, *args: P.args, **kwargs: P.kwargs) -> T:
+        self.strike(name, "before")
+        result = await method(self, *args, **kwargs)
+        self.strike(name, "after")
+        return result
+
+    return called
+
+
+class MemoryDisk(msgspec.Struct):
+    """Content by block; blocks that were never written are zero. Only raw images bring content into a base."""
+
+    virtual_bytes: int
+    blocks: dict[int, bytes] = {}
+    snapshots: dict[UUID, "MemoryDisk"] = {}
+
+    def copy(self, virtual_bytes: int) -> "MemoryDisk":
+        return MemoryDisk(virtual_bytes, dict(self.blocks))
+
+    def write(self, offset: int, data: bytes) -> None:
+        """In whole blocks."""
+        for start in range(0, len(data), BLOCK):
+            self.blocks[(offset + start) // BLOCK] = data[start : start + BLOCK]
+
+    def read(self, offset: int, length: int) -> bytes:
+        numbers = range(offset // BLOCK, (offset + length) // BLOCK)
+        return b"".join(self.blocks.get(number, bytes(BLOCK)) for number in numbers)
+
+
+class MemoryPool(Faulty):
+    """Implements Pool."""
+
+    def __init__(self, total_bytes: int = 1 << 50) -> None:
+        super().__init__()
+        self._total_bytes = total_bytes
+        self.disks: dict[UUID, MemoryDisk] = {}
+        self.base_disks: dict[UUID, MemoryDisk] = {}
+        self.drives: dict[UUID, Mapping[str, bytes]] = {}
+
+    @verb
+    async def facts(self) -> PoolFacts:
+        used = sum(map(occupied, (*self.disks.values(), *self.base_disks.values())))
+        return PoolFacts(total_bytes=self._total_bytes, used_bytes=used, available_bytes=self._total_bytes - used)
+
+    @verb
+    async def has_base(self, image: UUID) -> bool:
+        return image in self.base_disks
+
+    @verb
+    async def make_base(self, image: UUID, source: Path, format: str) -> None:
+        if format not in DRIVERS:
+            raise Refused(f"image {image}: the format {format!r} is unknown")
+        if image in self.base_disks:
+            return
+        with Content(source) as content:
+            if format not in ("raw", "iso"):
+                size = detect(content, UNLIMITED).virtual_bytes
+                self.base_disks[image] = MemoryDisk(size)
+                return
+            disk = MemoryDisk((content.size + 511) // 512 * 512)
+            for offset in range(0, content.size, BLOCK):
+                if any(block := content.peek(offset, BLOCK)):
+                    disk.write(offset, block.ljust(BLOCK, b"\0"))
+        self.base_disks[image] = disk
+
+    @verb
+    async def delete_base(self, image: UUID) -> None:
+        self.base_disks.pop(image, None)
+
+    @verb
+    async def create(self, volume: UUID, size_gib: int) -> None:
+        if not self._is_there(volume, size_gib):
+            self.disks[volume] = MemoryDisk(size_gib * GIB)
+
+    @verb
+    async def create_from_base(self, volume: UUID, image: UUID, size_gib: int) -> None:
+        if not self._is_there(volume, size_gib):
+            if image not in self.base_disks:
+                raise Missing(f"base {image} is not in the pool")
+            self._copy(volume, self.base_disks[image], size_gib)
+
+    @verb
+    async def create_from_snapshot(self, volume: UUID, source: UUID, snapshot: UUID, size_gib: int) -> None:
+        if not self._is_there(volume, size_gib):
+            kept = self._disk(source).snapshots
+            if snapshot not in kept:
+                raise Missing(f"volume {source} has no snapshot {snapshot}")
+            self._copy(volume, kept[snapshot], size_gib)
+
+    @verb
+    async def create_from_volume(self, volume: UUID, source: UUID, size_gib: int) -> None:
+        if not self._is_there(volume, size_gib):
+            self._copy(volume, self._disk(source), size_gib)
+
+    @verb
+    async def extend(self, volume: UUID, size_gib: int) -> None:
+        disk = self._disk(volume)
+        if disk.virtual_bytes > size_gib * GIB:
+            raise Refused(f"volume {volume} cannot shrink to {size_gib} GiB")
+        disk.virtual_bytes = size_gib * GIB
+
+    @verb
+    async def delete(self, volume: UUID) -> None:
+        self.disks.pop(volume, None)
+
+    @verb
+    async def snapshot(self, volume: UUID, snapshot: UUID) -> None:
+        disk = self._disk(volume)
+        disk.snapshots.setdefault(snapshot, disk.copy(disk.virtual_bytes))
+
+    @verb
+    async def delete_snapshot(self, volume: UUID, snapshot: UUID) -> None:
+        if volume in self.disks:
+            self.disks[volume].snapshots.pop(snapshot, None)
+
+    @verb
+    async def snapshots(self, volume: UUID) -> frozenset[UUID]:
+        return frozenset(self._disk(volume).snapshots)
+
+    @verb
+    async def open(self, volume: UUID) -> DiskPath:
+        self._disk(volume)
+        return DiskPath(path=f"/memory/{volume}", format="qcow2")
+
+    @verb
+    async def export(self, volume: UUID, target: Path, format: str) -> None:
+        disk = self._disk(volume)
+        if format not in ("qcow2", "raw"):
+            raise Refused(f"volume {volume}: cannot be exported as {format!r}; qcow2 or raw can")
+        (write_qcow2 if format == "qcow2" else write_raw)(disk, target)
+
+    @verb
+    async def volumes(self) -> Mapping[UUID, int]:
+        return {volume: occupied(disk) for volume, disk in self.disks.items()}
+
+    @verb
+    async def bases(self) -> frozenset[UUID]:
+        return frozenset(self.base_disks)
+
+    @verb
+    async def write_config_drive(self, guest: UUID, files: Mapping[str, bytes]) -> DiskPath:
+        for name in files:
+            config_drive.checked(name)
+        self.drives[guest] = dict(files)
+        return DiskPath(path=f"/memory/{guest}.iso", format="raw")
+
+    @verb
+    async def delete_config_drive(self, guest: UUID) -> None:
+        self.drives.pop(guest, None)
+
+    @verb
+    async def config_drives(self) -> frozenset[UUID]:
+        return frozenset(self.drives)
+
+    def _disk(self, volume: UUID) -> MemoryDisk:
+        if volume not in self.disks:
+            raise Missing(f"volume {volume} is not in the pool")
+        return self.disks[volume]
+
+    def _is_there(self, volume: UUID, size_gib: int) -> bool:
+        if size_gib < 1:
+            raise Refused(f"volume {volume}: a size of {size_gib} GiB is not possible; 1 is the least")
+        disk = self.disks.get(volume)
+        if disk and disk.virtual_bytes != size_gib * GIB:
+            raise Refused(f"volume {volume} exists with another size; delete it first")
+        return disk is not None
+
+    def _copy(self, volume: UUID, source: MemoryDisk, size_gib: int) -> None:
+        if size_gib * GIB < source.virtual_bytes:
+            raise Refused(f"volume {volume}: {size_gib} GiB are too few for {source.virtual_bytes} bytes")
+        self.disks[volume] = source.copy(size_gib * GIB)
+
+
+class MemoryImages(Faulty):
+    """Implements ImageStore."""
+
+    def __init__(self, max_virtual_bytes: int = 1 << 50) -> None:
+        super().__init__()
+        self._max_virtual_bytes = max_virtual_bytes
+        self._files: tempfile.TemporaryDirectory[str] | None = None
+        self.contents: dict[UUID, bytes] = {}
+
+    @verb
+    async def write(self, image: UUID, content: AsyncIterator[bytes], *, max_bytes: int) -> tuple[int, str, str]:
+        gathered = bytearray()
+        async for piece in content:
+            gathered += piece
+            if len(gathered) > max_bytes:
+                raise Refused(f"image {image} has more than the allowed {max_bytes} bytes")
+        self.contents[image] = bytes(gathered)
+        return measured(self.contents[image])
+
+    @verb
+    async def inspect(self, image: UUID) -> Inspected:
+        try:
+            return detect(Content(self._content(image)), self._max_virtual_bytes)
+        except Refused as error:
+            raise Refused(f"image {image}: {error}") from error
+
+    async def read(self, image: UUID, *, start: int = 0) -> AsyncIterator[bytes]:
+        self.strike("read", "before")
+        content = self._content(image)
+        for offset in range(start, len(content), 1 << 20):
+            yield content[offset : offset + (1 << 20)]
+        self.strike("read", "after")
+
+    @verb
+    async def path(self, image: UUID) -> Path:
+        """The content is put into a file that lives as long as this store."""
+        content = self._content(image)
+        self._files = self._files or tempfile.TemporaryDirectory(prefix="pileus-images-")
+        path = Path(self._files.name) / str(image)
+        if not path.exists():
+            path.write_bytes(content)
+        return path
+
+    @verb
+    async def adopt(self, image: UUID, source: Path) -> tuple[int, str, str]:
+        if source.exists():
+            self.contents[image] = source.read_bytes()
+            source.unlink()
+        return measured(self._content(image))
+
+    @verb
+    async def delete(self, image: UUID) -> None:
+        self.contents.pop(image, None)
+        if self._files:
+            (Path(self._files.name) / str(image)).unlink(missing_ok=True)
+
+    @verb
+    async def images(self) -> frozenset[UUID]:
+        return frozenset(self.contents)
+
+    def _content(self, image: UUID) -> bytes:
+        if image not in self.contents:
+            raise Missing(f"there is no content of image {image}")
+        return self.contents[image]
+
+
+def measured(content: bytes) -> tuple[int, str, str]:
+    md5 = hashlib.md5(content, usedforsecurity=False)
+    return len(content), md5.hexdigest(), hashlib.sha512(content).hexdigest()
+
+
+def occupied(disk: MemoryDisk) -> int:
+    return BLOCK * len(disk.blocks) + sum(map(occupied, disk.snapshots.values()))
+
+
+def write_raw(disk: MemoryDisk, target: Path) -> None:
+    with target.open("wb") as file:
+        file.truncate(disk.virtual_bytes)
+        for number, block in disk.blocks.items():
+            file.seek(number * BLOCK)
+            file.write(block)
+
+
+def write_qcow2(disk: MemoryDisk, target: Path) -> None:
+    """A version 2 file of 64 KiB clusters: header, refcount table and block, level 1 table, then the rest."""
+    bits, size = 16, 1 << 16
+    clusters: dict[int, bytearray] = {}
+    for number, block in disk.blocks.items():
+        cluster = clusters.setdefault(number * BLOCK // size, bytearray(size))
+        cluster[number * BLOCK % size :][:BLOCK] = block
+        start = number * BLOCK % size
+        cluster[start : start + BLOCK] = block
+    entries = -(-disk.virtual_bytes // (size * size // 8))
+    level_1 = bytearray(-(-entries * 8 // size) * size)
+    level_2: dict[int, bytearray] = {}
+    place = 3 + len(level_1) // size
+    for index in sorted({cluster // (size // 8) for cluster in clusters}):
+        level_2[index] = bytearray(size)
+        level_1[index * 8 : index * 8 + 8] = (place * size | 1 << 63).to_bytes(8, "big")
+        place += 1
+    for cluster in sorted(clusters):
+        index, slot = divmod(cluster, size // 8)
+        level_2[index][slot * 8 : slot * 8 + 8] = (place * size | 1 << 63).to_bytes(8, "big")
+        place += 1
+    if place > size // 2:
+        raise Refused("the fake pool exports at most 2 GiB of content as qcow2")
+    from pileus.drivers.volume.inspection import qcow2
+
+    fields = (qcow2.MAGIC, 2, 0, 0, bits, disk.virtual_bytes, 0, entries, 3 * size, size, 1, 0, 0)
+    with target.open("wb") as file:
+        file.write(qcow2.VERSION_2.pack(*fields).ljust(size, b"\0"))
+        file.write((2 * size).to_bytes(8, "big").ljust(size, b"\0"))
+        file.write((b"\0\1" * place).ljust(size, b"\0"))
+        file.write(level_1)
+        for index in sorted(level_2):
+            file.write(level_2[index])
+        for cluster in sorted(clusters):
+            file.write(clusters[cluster])

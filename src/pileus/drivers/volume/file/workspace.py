@@ -1,0 +1,118 @@
+"""Files in the making: each is made under `tmp` and takes its name only when it is whole and on the disk."""
+
+import asyncio
+import errno
+import fcntl
+import os
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from pileus.drivers.errors import Refused
+from pileus.drivers.volume.file.threads import in_thread
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Workspace:
+    """One maker's corner of `<directory>/tmp`. What makers that are gone left behind is swept at the start;
+    a maker is alive while it holds the lock on its file `<maker>.lock`, so a directory can be shared."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._tmp = directory / "tmp"
+        self._tmp.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock: int | None = None
+        while self._lock is None:
+            self._maker = uuid4().hex
+            self._lock = claim(self._tmp / f"{self._maker}.lock")
+        self.sweep()
+
+    def sweep(self) -> None:
+        makers = {name.partition(".")[0] for name in os.listdir(self._tmp)} - {self._maker}
+        for maker in makers:
+            lock = self._tmp / f"{maker}.lock"
+            held = claim(lock)
+            if held is None:
+                continue
+            for path in self._tmp.glob(f"{maker}.*"):
+                if path != lock:
+                    path.unlink(missing_ok=True)
+            lock.unlink(missing_ok=True)
+            os.close(held)
+
+    def close(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+            (self._tmp / f"{self._maker}.lock").unlink(missing_ok=True)
+
+    @asynccontextmanager
+    async def making(self, target: Path) -> AsyncIterator[Path]:
+        """A path to write to. It becomes `target` at the end, and vanishes after an error or a cancellation."""
+        path = self._tmp / f"{self._maker}.{uuid4().hex}"
+        try:
+            yield path
+            await in_thread(put_on_disk, path)
+            path.replace(target)
+            await in_thread(put_on_disk, target.parent)
+        except OSError as error:
+            raise refusal(error, self.directory) from error
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def claim(lock: Path) -> int | None:
+    """The lock's descriptor, or None while somebody else holds it or has just swept it away."""
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    if os.fstat(descriptor).st_nlink == 0:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def put_on_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def refusal(error: OSError, directory: Path) -> Refused:
+    if error.errno in NO_SPACE:
+        return Refused(f"the disk of {directory} is full ({error.strerror}); free space or add storage")
+    return Refused(f"{directory}: {error.strerror or error}")
+
+
+def named(directory: Path, suffix: str) -> dict[UUID, os.DirEntry[str]]:
+    """The files in a directory that are called `<uuid><suffix>`."""
+    pattern = re.compile(rf"([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}){re.escape(suffix)}")
+    with os.scandir(directory) as entries:
+        return {UUID(match[1]): entry for entry in entries if (match := pattern.fullmatch(entry.name))}
+
+
+class Turns:
+    """One at a time for each key; keys nobody waits for are forgotten."""
+
+    def __init__(self) -> None:
+        self._locks: dict[object, tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def of(self, key: object) -> AsyncIterator[None]:
+        lock, waiting = self._locks.get(key, (asyncio.Lock(), 0))
+        self._locks[key] = (lock, waiting + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, waiting = self._locks.pop(key)
+            if waiting > 1:
+                self._locks[key] = (lock, waiting - 1)

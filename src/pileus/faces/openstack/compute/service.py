@@ -1,0 +1,108 @@
+"""The compute API's frame: paths, versions, policy, and how it words refusals."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pileus.core.compute.states import HostUnready, Locked, StateConflict
+from pileus.core.errors import CoreError, Kind, NotFound
+from pileus.faces.openstack import wire
+from pileus.faces.openstack.compute.policies import POLICIES
+from pileus.faces.openstack.compute.words import attribute
+from pileus.faces.wire import Request, Response, Service, Versions, WireError
+
+ROOT = "/compute"
+PREFIX = "/compute/v2.1"
+VERSIONS = Versions("compute", (2, 1), (2, 96), legacy_header="X-OpenStack-Nova-API-Version", aliases=("nova",))
+MAX_LIMIT = 1000
+STATUSES: Mapping[Kind, int] = {
+    Kind.INVALID: 400,
+    Kind.UNAUTHENTICATED: 401,
+    Kind.FORBIDDEN: 403,
+    Kind.NOT_FOUND: 404,
+    Kind.EXISTS: 409,
+    Kind.CONFLICT: 409,
+    Kind.IN_USE: 409,
+    Kind.QUOTA: 403,
+    Kind.NO_CAPACITY: 500,
+    Kind.TOO_LARGE: 413,
+    Kind.UNSUPPORTED: 400,
+    Kind.UNAVAILABLE: 503,
+}
+WORDS = {"Server": "Instance", "Size": "Flavor", "Key pair": "Keypair"}
+"""The original's names of what was not found."""
+ACTIONS = {
+    "reboot hard": "reboot",
+    "recover": "restore",
+    "attach_nic": "attach_interface",
+    "detach_nic": "detach_interface",
+}
+
+
+class Errors(wire.Faults):
+    """Nova's sentences for what the core says in its own."""
+
+    def word(self, code: int, error: CoreError | WireError, request: Request) -> Response:
+        fault = {"code": code, "message": sentence(error)}
+        return Response(code, {wire.FAULTS.get(code, wire.OTHER_FAULT): fault})
+
+
+def sentence(error: CoreError | WireError) -> str:
+    match error:
+        case StateConflict():
+            action = ACTIONS.get(error.verb, error.verb)
+            return f"Cannot '{action}' instance {error.server} while it is in {attribute(error.state)}"
+        case Locked():
+            return f"Instance {error.server} is locked"
+        case HostUnready():
+            return f"Instance {error.server} is not ready: {error.public}"
+        case NotFound():
+            return f"{WORDS.get(error.what, error.what)} {error.key} could not be found."
+    return error.public
+
+
+service = Service(
+    "compute",
+    PREFIX,
+    errors=Errors(STATUSES),
+    versions=VERSIONS,
+    policies=POLICIES,
+    authenticate=wire.authenticate,
+    project_in_path=True,
+    request_id_header="x-compute-request-id",
+)
+root = Service("compute-root", ROOT, errors=Errors(STATUSES), public=True)
+
+MEDIA = ({"base": "application/json", "type": "application/vnd.openstack.compute+json;version=2.1"},)
+
+
+def described(request: Request) -> dict[str, Any]:
+    shown = wire.version_document(
+        "v2.1",
+        f"{wire.public_url(request)}{PREFIX}/",
+        minimum="2.1",
+        maximum=f"{VERSIONS.maximum[0]}.{VERSIONS.maximum[1]}",
+        updated="2013-07-23T11:33:21Z",
+    )
+    return shown
+
+
+@root.operation("GET", "/")
+async def versions(request: Request) -> dict[str, Any]:
+    """The versions of the API, without a token."""
+    return {"versions": [described(request)]}
+
+
+@service.operation("GET", "/", public=True, versioned=False)
+async def version(request: Request) -> dict[str, Any]:
+    """This version, without a token."""
+    help_ = {"rel": "describedby", "type": "text/html", "href": "https://docs.openstack.org/api-ref/compute/"}
+    shown = described(request)
+    return {"version": {**shown, "links": [*shown["links"], help_], "media-types": list(MEDIA)}}
+
+
+def links(request: Request, collection: str, key: object) -> list[dict[str, str]]:
+    base = wire.public_url(request)
+    return [
+        wire.rel("self", f"{base}{PREFIX}/{collection}/{key}"),
+        wire.rel("bookmark", f"{base}{ROOT}/{collection}/{key}"),
+    ]

@@ -1,0 +1,166 @@
+"""A whole cloud in memory under the OpenStack faces: real store, real worker, simulated platforms."""
+
+import importlib
+import pkgutil
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from argon2 import PasswordHasher
+from pileus.drivers.network.fake import FakeNetwork
+from pileus.drivers.volume.fake import FakeImageStore, FakePool
+
+import pileus.core.records
+import pileus.faces.openstack
+import pileus.workflows
+from pileus.app.bootstrap import bootstrap, join_host, join_pool
+from pileus.config import Config
+from pileus.core.block.records import StoragePool
+from pileus.core.caller import ADMIN, MEMBER, Caller, system
+from pileus.core.cloud import Cloud
+from pileus.core.identity import domains, projects, roles, secrets, tokens, users
+from pileus.core.identity.assignments import Place, grant
+from pileus.core.identity.records import Project, Scope, User
+from pileus.drivers.hypervisor.protocol import HostFacts
+from pileus.drivers.hypervisor.simulator import SimulatedHypervisor
+from pileus.drivers.volume.protocol import PoolFacts
+from pileus.faces.wire import Kernel, Service
+from pileus.store import REGISTRY, create_all, open_store
+from pileus.workflows.site import Site
+from pileus.workflows.worker import Worker
+from tests.asgi import Client
+
+FACTS = HostFacts(
+    hostname="host-1",
+    vcpus=64,
+    memory_mib=262_144,
+    hypervisor="Simulator",
+    version=1_000_000,
+    acceleration="tcg",
+    reason="simulated",
+)
+POOL_FACTS = PoolFacts(total_bytes=1 << 44, used_bytes=0, available_bytes=1 << 44)
+
+
+class Person(Client):
+    """A client that speaks for one user in one project."""
+
+    def __init__(self, app: Kernel, token: str, user: User, project: Project) -> None:
+        super().__init__(app, {"x-auth-token": token})
+        self.token, self.user, self.project = token, user, project
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return Config(state=tmp_path / "state", simulate=1)
+
+
+@pytest.fixture(autouse=True)
+def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same algorithm with the least work: tests log in often."""
+    monkeypatch.setattr(secrets, "ARGON2", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+
+
+@pytest.fixture
+async def cloud(config: Config, tmp_path: Path) -> AsyncIterator[Cloud]:
+    url = f"sqlite:///{tmp_path / 'pileus.db'}"
+    await create_all(url, REGISTRY)
+    store = await open_store(url)
+    try:
+        yield Cloud(config, store)
+    finally:
+        await store.close()
+
+
+@pytest.fixture
+async def site(cloud: Cloud) -> AsyncIterator[Site]:
+    """After its first start, with one simulated host, and a worker at work."""
+    for module in pkgutil.iter_modules(pileus.workflows.__path__):
+        importlib.import_module(f"pileus.workflows.{module.name}")
+    await bootstrap(cloud, secrets.of(cloud))
+    async with cloud.view() as look:
+        pool = (await look.list(StoragePool))[0]
+    host = await join_host(cloud, "simulator", FACTS, POOL_FACTS)
+    await join_pool(cloud, pool, POOL_FACTS)
+    site = Site(
+        cloud,
+        hypervisors={host.id: SimulatedHypervisor(host.id, FACTS)},
+        network=FakeNetwork(),
+        pools={pool.id: FakePool()},
+        images=FakeImageStore(),
+    )
+    worker = Worker(site)
+    await worker.start()
+    try:
+        await worker.idle()
+        yield site
+    finally:
+        await worker.stop()
+
+
+def services() -> Iterator[Service]:
+    """Of every service's package that exports them."""
+    for module in pkgutil.iter_modules(pileus.faces.openstack.__path__):
+        if module.ispkg:
+            package = importlib.import_module(f"pileus.faces.openstack.{module.name}")
+            yield from getattr(package, "SERVICES", None) or [package.SERVICE]
+
+
+@pytest.fixture
+def kernel(site: Site) -> Kernel:
+    return Kernel(services(), cloud=site.cloud, site=site, access_log=False)
+
+
+async def person(kernel: Kernel, cloud: Cloud, name: str) -> Person:
+    """The first user of that name, in the project of the same name."""
+    async with cloud.view() as look:
+        user = await look.one(User, name=name)
+        assert user is not None
+        project = await look.one(Project, name=name)
+        assert project is not None
+    return Person(kernel, token(cloud, user.id, Scope.PROJECT, project.id), user, project)
+
+
+def token(cloud: Cloud, user: UUID, scope: Scope | None, target: UUID = tokens.NIL) -> str:
+    """As a log-in by password issues it, without its hash."""
+    now = cloud.now()
+    return tokens.of(cloud).issue(
+        tokens.Token(
+            user=user,
+            methods=("password",),
+            scope=scope,
+            target=target,
+            audit=(tokens.new_audit_id(),),
+            issued_at=now,
+            expires_at=now + timedelta(seconds=cloud.config.token_seconds),
+        )
+    )
+
+
+@pytest.fixture
+async def admin(kernel: Kernel, cloud: Cloud) -> Person:
+    return await person(kernel, cloud, ADMIN)
+
+
+@pytest.fixture
+async def member(kernel: Kernel, cloud: Cloud) -> Person:
+    return await person(kernel, cloud, "demo")
+
+
+@pytest.fixture
+async def other(kernel: Kernel, cloud: Cloud) -> Person:
+    """A member of a project that the others have nothing to do with."""
+    me = system()
+    project = await projects.create(cloud, me, projects.CreateProject(name="other", domain=domains.ROOT))
+    user = await users.create(
+        cloud, me, users.CreateUser(name="other", domain=domains.ROOT, password="secret")
+    )
+    await give(cloud, me, user.id, MEMBER, Place(Scope.PROJECT, project.id))
+    return await person(kernel, cloud, "other")
+
+
+async def give(cloud: Cloud, caller: Caller, user: UUID, role: str, place: Place) -> None:
+    found = await roles.list_all(cloud, caller, name=role)
+    await grant(cloud, caller, user, found[0].id, place)

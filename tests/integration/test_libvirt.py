@@ -1,0 +1,261 @@
+"""The libvirt driver with real QEMU under an own libvirtd, and what happens to guests when that dies."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import UUID
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from pileus.app.daemons.libvirtd import Libvirtd
+from pileus.app.daemons.process import identify
+from pileus.config import Config
+from pileus.drivers.errors import Missing, Refused, Unreachable
+from pileus.drivers.hypervisor.libvirt.driver import LibvirtHypervisor
+from pileus.drivers.hypervisor.protocol import Disk, Guest, Power
+from tests.conformance.hypervisor import Bench, HypervisorConformance, until
+from tests.integration import tiny_guest
+
+PROGRAMS = ("libvirtd", "virtlogd", "qemu-system-x86_64", "qemu-img", "busybox", "cpio", "unshare", "ip")
+missing = [name for name in PROGRAMS if not shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")]
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}"),
+    pytest.mark.skipif(tiny_guest.kernel() is None, reason="no linux-image-cloud-amd64 in /boot"),
+]
+
+
+class Site:
+    """One cloud's libvirtd with its driver."""
+
+    def __init__(self, state: Path, bridge: str) -> None:
+        self.state = state
+        self.bridge = bridge
+        self.daemon = self.new_daemon()
+        self.hypervisor = self.new_hypervisor(state)
+
+    def new_daemon(self) -> Libvirtd:
+        return Libvirtd(Config(state=self.state), self.state)
+
+    def new_hypervisor(self, cloud: Path) -> LibvirtHypervisor:
+        return LibvirtHypervisor(
+            self.daemon.uri,
+            state=cloud,
+            virtualization="qemu",
+            reason="tests",
+            bridge=self.bridge,
+            openvswitch=False,
+            logs=self.daemon.logs,
+        )
+
+    def qemu(self, guest: UUID) -> int:
+        return int((self.state / "libvirt/run/libvirt/qemu" / f"{guest}.pid").read_text())
+
+    async def close(self) -> None:
+        """End what we started, also when the driver is what failed."""
+        for file in (self.state / "libvirt/run/libvirt/qemu").glob("*.pid"):
+            pid = int(file.read_text())
+            if str(self.state).encode() in await asyncio.to_thread(command_of, pid):
+                os.kill(pid, signal.SIGKILL)
+                await until(lambda pid=pid: ended(pid), 10)
+        await self.hypervisor.close()
+        await self.daemon.stop()
+        await asyncio.to_thread(shutil.rmtree, self.state)
+
+
+class RealBench(Bench):
+    def __init__(self, site: Site, boot: tuple[Path, Path]) -> None:
+        super().__init__(site.hypervisor, site.state)
+        self.site = site
+        self.boot = boot
+
+    async def disk(self, device: str) -> Disk:
+        disk = await super().disk(device)
+        create = ("qemu-img", "create", "-q", "-f", "qcow2", disk.path, "1G")
+        assert await (await asyncio.create_subprocess_exec(*create)).wait() == 0
+        return disk
+
+    async def guest(self) -> Guest:
+        kernel, ramdisk = map(str, self.boot)
+        boot = {"kernel": kernel, "ramdisk": ramdisk, "cmdline": "console=ttyS0 quiet"}
+        return msgspec.structs.replace(await super().guest(), **boot)
+
+    async def until_up(self, guest: UUID) -> None:
+        async def is_up() -> bool:
+            return tiny_guest.BANNER in await self.hypervisor.console_log(guest)
+
+        assert await until(is_up), (await self.hypervisor.console_log(guest)).decode()
+
+    async def crash(self, guest: UUID) -> None:
+        os.kill(self.site.qemu(guest), signal.SIGKILL)
+
+
+def command_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
+async def ended(pid: int) -> bool:
+    return not await asyncio.to_thread(command_of, pid)
+
+
+@pytest.fixture(scope="module")
+def boot(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return tiny_guest.build(tmp_path_factory.mktemp("boot"))
+
+
+@pytest.fixture(scope="module")
+def bridge() -> AsyncIterator[str]:
+    name = f"plt{os.getpid()}"
+    subprocess.run(["ip", "link", "add", name, "type", "bridge"], check=True)
+    yield name
+    subprocess.run(["ip", "link", "delete", name], check=True)
+
+
+async def open_site(bridge: str) -> Site:
+    # A short path: it becomes part of the paths of unix sockets.
+    site = Site(Path(tempfile.mkdtemp(prefix="plt-")).resolve(), bridge)
+    try:
+        await site.daemon.start()
+    except BaseException:
+        await site.close()
+        raise
+    return site
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site(bridge: str) -> AsyncIterator[Site]:
+    site = await open_site(bridge)
+    yield site
+    await site.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def bench(site: Site, boot: tuple[Path, Path]) -> RealBench:
+    return RealBench(site, boot)
+
+
+class TestLibvirt(HypervisorConformance):
+    pass
+
+
+async def test_the_guest_sees_its_identity_and_its_disks_by_serial(bench: RealBench) -> None:
+    guest = await bench.guest()
+    await bench.put(guest, Power.ON)
+    serial = str(guest.disks[1].volume)[:20].encode()
+
+    async def tells() -> bool:
+        return b"vdb serial " + serial in await bench.hypervisor.console_log(guest.id)
+
+    assert await until(tells)
+    log = await bench.hypervisor.console_log(guest.id)
+    assert b"OpenStack Compute" in log
+    assert str(guest.id).encode() in log
+    await bench.hypervisor.undefine(guest.id)
+
+
+async def test_guests_of_another_cloud_are_neither_seen_nor_touched(
+    site: Site, bench: RealBench, tmp_path: Path
+) -> None:
+    other, guest = site.new_hypervisor(Path(tempfile.mkdtemp(prefix="plo-"))), await bench.guest()
+    await bench.put(guest, Power.PAUSED)
+    assert guest.id not in await other.guests()
+    assert await other.power(guest.id) is None
+    with pytest.raises(Missing):
+        await other.resume(guest.id)
+    with pytest.raises(Refused, match="is not of"):
+        await other.define(guest)
+    await other.stop(guest.id, force=True)
+    await other.undefine(guest.id)
+    assert await site.hypervisor.power(guest.id) is Power.PAUSED
+    await other.close()
+    await bench.hypervisor.undefine(guest.id)
+
+
+async def test_two_clouds_hold_the_same_guest_side_by_side(
+    site: Site, bench: RealBench, boot: tuple[Path, Path]
+) -> None:
+    second = await open_site(site.bridge)
+    try:
+        guest = msgspec.structs.replace(await bench.guest(), disks=(), nics=())
+        for hypervisor in (site.hypervisor, second.hypervisor):
+            await hypervisor.define(guest)
+            await hypervisor.start(guest.id)
+        assert site.qemu(guest.id) != second.qemu(guest.id)
+        await second.hypervisor.undefine(guest.id)
+        assert await site.hypervisor.power(guest.id) is Power.ON
+        await site.hypervisor.undefine(guest.id)
+    finally:
+        await second.close()
+
+
+async def test_a_guest_outlives_libvirtd_that_is_killed(site: Site, bench: RealBench) -> None:
+    guest = await bench.guest()
+    await bench.put(guest, Power.ON)
+    qemu = site.qemu(guest.id)
+    libvirtd = int((site.state / "libvirt/run/libvirtd.pid").read_text())
+    os.kill(libvirtd, signal.SIGKILL)
+
+    async def is_back() -> bool:
+        try:
+            return await site.hypervisor.power(guest.id) is Power.ON
+        except Unreachable:
+            return False
+
+    assert await until(is_back)
+    assert int((site.state / "libvirt/run/libvirtd.pid").read_text()) != libvirtd
+    assert site.qemu(guest.id) == qemu
+    await reacts_still(bench, guest)
+
+
+async def test_a_guest_outlives_the_end_of_the_cloud(site: Site, bench: RealBench) -> None:
+    guest = await bench.guest()
+    await bench.put(guest, Power.ON)
+    qemu = identify(site.qemu(guest.id))
+    await site.daemon.stop()
+    with pytest.raises(Unreachable):
+        await site.hypervisor.power(guest.id)
+    assert qemu.alive()
+    site.daemon = site.new_daemon()
+    await site.daemon.start()
+    assert await site.hypervisor.power(guest.id) is Power.ON
+    assert site.qemu(guest.id) == qemu.pid
+    await reacts_still(bench, guest)
+
+
+async def test_a_cloud_that_was_killed_finds_its_daemons_again(site: Site, bench: RealBench) -> None:
+    before = (site.state / "libvirt/run/libvirtd.pid").read_text()
+    await site.daemon.release()
+    site.daemon = site.new_daemon()
+    await site.daemon.start()
+    assert (site.state / "libvirt/run/libvirtd.pid").read_text() == before
+    assert await site.daemon.healthy()
+    await site.hypervisor.facts()
+
+
+async def reacts_still(bench: RealBench, guest: Guest) -> None:
+    """A device comes and goes, the guest writes to its console and hears its power button."""
+    disk = await bench.disk("vdc")
+    await bench.hypervisor.attach_disk(guest.id, disk)
+    await bench.hypervisor.detach_disk(guest.id, disk.volume)
+    await bench.hypervisor.stop(guest.id, force=False)
+    assert await bench.becomes(guest.id, Power.OFF)
+    assert b"power button" in await bench.hypervisor.console_log(guest.id)
+    await bench.hypervisor.undefine(guest.id)
+
+
+@pytest.mark.parametrize("place", ["/run/cloud", "/var/lib/libvirt/cloud"])
+async def test_a_state_directory_that_libvirtd_cannot_see_is_refused(place: str) -> None:
+    with pytest.raises(Refused, match="choose another one"):
+        await Libvirtd(Config(), Path(place)).start()
