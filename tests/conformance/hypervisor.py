@@ -35,9 +35,9 @@ detach_disk          on         off        refused    refused    crashed
 detach_nic           on         off        refused    refused    crashed
 detach_absent        on         off        paused     suspended  crashed
 kill                 off        off        off        off        crashed
-stop                 off        off        paused     suspended  crashed
+stop                 off        off        refused    suspended  crashed
 reset                on         refused    paused     refused    refused
-reboot               on         refused    paused     refused    refused
+reboot               on         refused    refused    refused    refused
 undefine             gone       gone       gone       gone       gone
 """
 

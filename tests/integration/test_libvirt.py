@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from pileus.app.daemons.libvirtd import Libvirtd
+from pileus.app.daemons.ovs import OvsDaemons
 from pileus.app.daemons.process import identify
 from pileus.config import Config
 from pileus.drivers.errors import Missing, Refused, Unreachable
@@ -106,6 +107,10 @@ def command_of(pid: int) -> bytes:
         return b""
 
 
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 async def ended(pid: int) -> bool:
     return not await asyncio.to_thread(command_of, pid)
 
@@ -125,7 +130,7 @@ def bridge() -> AsyncIterator[str]:
 
 async def open_site(bridge: str) -> Site:
     # A short path: it becomes part of the paths of unix sockets.
-    site = Site(Path(tempfile.mkdtemp(prefix="plt-")).resolve(), bridge)
+    site = Site(Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="plt-")), bridge)
     try:
         await site.daemon.start()
     except BaseException:
@@ -165,10 +170,8 @@ async def test_the_guest_sees_its_identity_and_its_disks_by_serial(bench: RealBe
     await bench.hypervisor.undefine(guest.id)
 
 
-async def test_guests_of_another_cloud_are_neither_seen_nor_touched(
-    site: Site, bench: RealBench, tmp_path: Path
-) -> None:
-    other, guest = site.new_hypervisor(Path(tempfile.mkdtemp(prefix="plo-"))), await bench.guest()
+async def test_guests_of_another_cloud_are_neither_seen_nor_touched(site: Site, bench: RealBench) -> None:
+    other, guest = site.new_hypervisor(site.state / "other"), await bench.guest()
     await bench.put(guest, Power.PAUSED)
     assert guest.id not in await other.guests()
     assert await other.power(guest.id) is None
@@ -183,9 +186,21 @@ async def test_guests_of_another_cloud_are_neither_seen_nor_touched(
     await bench.hypervisor.undefine(guest.id)
 
 
-async def test_two_clouds_hold_the_same_guest_side_by_side(
-    site: Site, bench: RealBench, boot: tuple[Path, Path]
-) -> None:
+@pytest.mark.parametrize("firmware", ["bios", "uefi"])
+async def test_a_guest_boots_by_firmware_with_a_config_drive(bench: RealBench, firmware: str) -> None:
+    drive = msgspec.structs.replace(await bench.disk("vdb"), cdrom=True, read_only=True)
+    guest = await bench.guest()
+    guest = msgspec.structs.replace(
+        guest, kernel="", ramdisk="", cmdline="", firmware=firmware, disks=(guest.disks[0], drive)
+    )
+    await bench.hypervisor.define(guest)
+    await bench.hypervisor.start(guest.id)
+    assert await bench.hypervisor.power(guest.id) is Power.ON
+    await bench.hypervisor.undefine(guest.id)
+    assert await bench.hypervisor.power(guest.id) is None
+
+
+async def test_two_clouds_hold_the_same_guest_side_by_side(site: Site, bench: RealBench) -> None:
     second = await open_site(site.bridge)
     try:
         guest = msgspec.structs.replace(await bench.guest(), disks=(), nics=())
@@ -200,12 +215,14 @@ async def test_two_clouds_hold_the_same_guest_side_by_side(
         await second.close()
 
 
-async def test_a_guest_outlives_libvirtd_that_is_killed(site: Site, bench: RealBench) -> None:
+@pytest.mark.parametrize("victim", ["libvirtd", "its reaper"])
+async def test_a_guest_outlives_a_kill_of(site: Site, bench: RealBench, victim: str) -> None:
     guest = await bench.guest()
     await bench.put(guest, Power.ON)
     qemu = site.qemu(guest.id)
     libvirtd = int((site.state / "libvirt/run/libvirtd.pid").read_text())
-    os.kill(libvirtd, signal.SIGKILL)
+    os.kill(libvirtd if victim == "libvirtd" else parent(libvirtd), signal.SIGKILL)
+    assert await until(lambda: ended(libvirtd))
 
     async def is_back() -> bool:
         try:
@@ -259,3 +276,43 @@ async def reacts_still(bench: RealBench, guest: Guest) -> None:
 async def test_a_state_directory_that_libvirtd_cannot_see_is_refused(place: str) -> None:
     with pytest.raises(Refused, match="choose another one"):
         await Libvirtd(Config(), Path(place)).start()
+
+
+@pytest.mark.skipif(not shutil.which("ovs-vsctl"), reason="openvswitch-switch is not installed")
+async def test_a_guest_is_plugged_into_our_open_vswitch_by_the_name_of_its_port(bench: RealBench) -> None:
+    state = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="plt-"))
+    names = {"integration_bridge": f"pi{os.getpid()}", "external_bridge": f"px{os.getpid()}"}
+    ovs = OvsDaemons(Config(state=state, external_cidr="198.51.100.0/28", **names), state)
+    site = Site(state, names["integration_bridge"])
+    try:
+        await ovs.start()
+        site.daemon = Libvirtd(Config(state=state), state, ovs_run=ovs.run_dir)
+        await site.daemon.start()
+        site.hypervisor = LibvirtHypervisor(
+            site.daemon.uri,
+            state=state,
+            virtualization="qemu",
+            bridge=names["integration_bridge"],
+            userspace=ovs.datapath_type == "netdev",
+        )
+        guest, nic = msgspec.structs.replace(await bench.guest(), disks=()), bench.nic()
+        await site.hypervisor.define(guest)
+        await site.hypervisor.start(guest.id)
+        await site.hypervisor.attach_nic(guest.id, nic)
+        assert await plugged(ovs.ovs_socket) == {str(nic.port), str(guest.nics[0].port)}
+        await site.hypervisor.stop(guest.id, force=True)
+        assert await plugged(ovs.ovs_socket) == set()
+        await site.hypervisor.undefine(guest.id)
+    finally:
+        await ovs.stop()
+        await site.close()
+
+
+async def plugged(socket: Path) -> set[str]:
+    """The port ids that the switch's interfaces carry."""
+    command = ("ovs-vsctl", f"--db=unix:{socket}", "--bare", "--columns=external_ids", "list", "interface")
+    listing = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    output, _ = await listing.communicate()
+    return {
+        word.removeprefix("iface-id=") for word in output.decode().split() if word.startswith("iface-id=")
+    }

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -24,8 +25,9 @@ from pileus.core.cloud import Cloud
 from pileus.core.identity.secrets import Secrets
 from pileus.core.image.records import ImageStoreRecord
 from pileus.drivers.errors import Refused
+from pileus.drivers.hypervisor.protocol import Hypervisor
 from pileus.faces import metadata
-from pileus.reconcile.loop import Reconciler
+from pileus.reconcile.loop import Loop
 from pileus.store import Store, migrate, open_store
 from pileus.workflows import catalogue, image_upload
 from pileus.workflows.site import Site
@@ -84,7 +86,7 @@ class App:
             site = await self._site(cloud)
             worker = Worker(site)
             await image_upload.requeue_broken(site)
-            reconciler = Reconciler(site)
+            reconciler = Loop(site)
             await worker.start()
             stack.push_async_callback(worker.stop)
             await reconciler.start()
@@ -114,9 +116,11 @@ class App:
             pools = await look.list(StoragePool)
             store = (await look.list(ImageStoreRecord))[0]
         opened = {pool.id: self.platform.pool(pool.path) for pool in pools}
+        if isinstance(self.platform, Simulation):
+            await self.platform.restore(cloud, opened)
         for pool in pools:
             await bootstrap.join_pool(cloud, pool, await opened[pool.id].facts())
-        hypervisors = {}
+        hypervisors: dict[UUID, Hypervisor] = {}
         room = await opened[pools[0].id].facts()
         driver = "simulator" if self.config.simulate else "libvirt"
         for hypervisor in self.platform.hosts:

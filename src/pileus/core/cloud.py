@@ -12,20 +12,15 @@ import msgspec
 from pileus.config import Config
 from pileus.core import quota
 from pileus.core.caller import Caller
+from pileus.core.counters import following
 from pileus.core.errors import Exists, NotFound
 from pileus.core.events import QUIET, SECRET, Event
 from pileus.core.operations import LIVE, Operation
-from pileus.store import Record, Store, Transaction, View, table
+from pileus.store import Record, Store, Transaction, View
 from pileus.store.errors import Duplicate
 from pileus.store.records import layout_of
 
 R = TypeVar("R", bound=Record)
-
-
-@table("counter", key=("name",))
-class Counter(Record):
-    name: str
-    value: int
 
 
 class Cloud:
@@ -178,10 +173,7 @@ class Tx(Look):
 
     async def next_number(self, name: str) -> int:
         """The next integer of a named sequence, from 1; rolled back with the transaction."""
-        counter = await self.rows.get(Counter, name)
-        value = (counter.value if counter else 0) + 1
-        await self.rows.put(Counter(name=name, value=value))
-        return value
+        return await following(self.rows, name)
 
     async def _event(self, record: Record, action: str, before: Record | None) -> None:
         subject = getattr(record, "id", None)

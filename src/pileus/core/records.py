@@ -1,6 +1,6 @@
 """Every record that the product keeps, imported in one place for migrations and checks."""
 
-from pileus.core import events, facets, operations, quota
+from pileus.core import counters, events, facets, operations, quota
 from pileus.core.block import records as block
 from pileus.core.compute import records as compute
 from pileus.core.identity import records as identity

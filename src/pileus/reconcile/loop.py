@@ -1,46 +1,47 @@
 """Compares what the platforms hold with what is recorded, again and again."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import structlog
 
 from pileus.core.errors import CoreError
 from pileus.drivers.errors import DriverError
-from pileus.reconcile.network import NetworkReconciler
-from pileus.reconcile.servers import ServerReconciler
-from pileus.store.errors import Conflicted, Disconnected
+from pileus.reconcile import network, servers
+from pileus.store import StoreError
 from pileus.workflows.site import Site
 
 log = structlog.get_logger()
 
 
-class Reconciler:
-    """Each part looks once and returns what it repaired; a part whose platform is away is tried again next time."""
+class Loop:
+    """Each part looks once and repairs what it finds; a part whose platform is away is tried again next time."""
 
     def __init__(self, site: Site) -> None:
-        self.site = site
-        self.parts = (NetworkReconciler(site), ServerReconciler(site))
-        self._loop: asyncio.Task[None] | None = None
+        self._pause = site.cloud.config.reconcile_seconds
+        self._parts: dict[str, Callable[[], Awaitable[Any]]] = {
+            "network": network.Reconciler(site).once,
+            "servers": servers.Servers(site).look,
+        }
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        self._loop = asyncio.create_task(self._run(), name="reconciler")
+        self._tasks = [
+            asyncio.create_task(self._run(name, look), name=f"reconcile {name}") for name, look in self._parts.items()
+        ]
 
     async def stop(self) -> None:
-        if self._loop is not None:
-            self._loop.cancel()
-            await asyncio.gather(self._loop, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _run(self) -> None:
+    async def _run(self, name: str, look: Callable[[], Awaitable[Any]]) -> None:
         while True:
-            for part in self.parts:
-                await self._look(part)
-            await asyncio.sleep(self.site.cloud.config.reconcile_seconds)
-
-    async def _look(self, part: NetworkReconciler | ServerReconciler) -> None:
-        try:
-            for repaired in await part.look():
-                log.info("repaired", part=type(part).__name__, what=repaired)
-        except (CoreError, DriverError, Conflicted, Disconnected) as error:
-            log.warning("reconcile", part=type(part).__name__, error=str(error))
-        except Exception:
-            log.exception("reconciler broke", part=type(part).__name__)
+            try:
+                await look()
+            except (CoreError, DriverError, StoreError) as error:
+                log.warning("reconcile", part=name, error=str(error))
+            except Exception:
+                log.exception("reconciler broke", part=name)
+            await asyncio.sleep(self._pause)

@@ -13,16 +13,14 @@ from pileus.core.compute.deploy import Build
 from pileus.core.compute.records import Server, State
 from pileus.core.errors import NoCapacity
 from pileus.core.network import ports
-from pileus.core.network.records import Network, NetState, Port
 from pileus.core.placement import claims
 from pileus.core.placement.choice import TRIES, Full, Need, Where, propose, take
-from pileus.drivers.errors import Missing
 from pileus.drivers.hypervisor.protocol import Hypervisor, Power
 from pileus.workflows import metadata
 from pileus.workflows.disks import ensure_base, ensure_content, remove_content
 from pileus.workflows.engine import Run, Step, Wait, Workflow, register
 from pileus.workflows.guests import drive, guest_of
-from pileus.workflows.network_sync import sync_network, sync_port
+from pileus.workflows.network_sync import sync_port
 
 
 def need_of(server: Server) -> Need:
@@ -93,22 +91,10 @@ async def unplace(run: Run) -> None:
 
 
 async def connect(run: Run) -> None:
-    """Bring the ports, and networks that are not there yet, to the platform."""
+    """Bring the ports to the platform, and what they need there."""
     async with run.cloud.view() as look:
-        held = [port for port, _ in await ports.of_server(look, run.subject)]
-        networks = await look.list(Network, id=tuple({port.network for port in held}))
-    for network in networks:
-        if network.state is not NetState.ACTIVE:
-            await sync_network(run.site, network.id)
-    for port in held:
-        await plug(run, port)
-
-
-async def plug(run: Run, port: Port) -> None:
-    try:
-        await sync_port(run.site, port.id)
-    except Missing:
-        await sync_network(run.site, port.network)
+        held = await ports.of_server(look, run.subject)
+    for port, _ in held:
         await sync_port(run.site, port.id)
 
 

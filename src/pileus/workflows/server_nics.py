@@ -9,22 +9,13 @@ from pileus.core.compute.interfaces import Plug
 from pileus.core.compute.records import Server
 from pileus.core.network import ports
 from pileus.core.network.records import Network, Port
-from pileus.drivers.errors import Missing
 from pileus.workflows.engine import Run, Step, Workflow, register
 from pileus.workflows.guests import nic_of
-from pileus.workflows.network_sync import sync_network, sync_port
+from pileus.workflows.network_sync import sync_port
 
 
 async def connect(run: Run) -> None:
-    async with run.cloud.view() as look:
-        port = await look.maybe(Port, run.subject)
-    if port is None:
-        return
-    try:
-        await sync_port(run.site, port.id)
-    except Missing:
-        await sync_network(run.site, port.network)
-        await sync_port(run.site, port.id)
+    await sync_port(run.site, run.subject)
 
 
 async def disconnect(run: Run) -> None:

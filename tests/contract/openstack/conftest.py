@@ -5,14 +5,14 @@ import pkgutil
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import AsyncMock
 from uuid import UUID
 
 import pytest
 from argon2 import PasswordHasher
-from pileus.drivers.network.fake import FakeNetwork
-from pileus.drivers.volume.fake import FakeImageStore, FakePool
 
 import pileus.core.records
+import pileus.drivers.volume.file
 import pileus.faces.openstack
 import pileus.workflows
 from pileus.app.bootstrap import bootstrap, join_host, join_pool
@@ -25,6 +25,8 @@ from pileus.core.identity.assignments import Place, grant
 from pileus.core.identity.records import Project, Scope, User
 from pileus.drivers.hypervisor.protocol import HostFacts
 from pileus.drivers.hypervisor.simulator import SimulatedHypervisor
+from pileus.drivers.network.protocol import NetworkDriver
+from pileus.drivers.volume.fake import MemoryImages, MemoryPool
 from pileus.drivers.volume.protocol import PoolFacts
 from pileus.faces.wire import Kernel, Service
 from pileus.store import REGISTRY, create_all, open_store
@@ -75,8 +77,8 @@ async def cloud(config: Config, tmp_path: Path) -> AsyncIterator[Cloud]:
 
 
 @pytest.fixture
-async def site(cloud: Cloud) -> AsyncIterator[Site]:
-    """After its first start, with one simulated host, and a worker at work."""
+async def platform(cloud: Cloud) -> Site:
+    """After the first start, with one simulated host."""
     for module in pkgutil.iter_modules(pileus.workflows.__path__):
         importlib.import_module(f"pileus.workflows.{module.name}")
     await bootstrap(cloud, secrets.of(cloud))
@@ -84,20 +86,30 @@ async def site(cloud: Cloud) -> AsyncIterator[Site]:
         pool = (await look.list(StoragePool))[0]
     host = await join_host(cloud, "simulator", FACTS, POOL_FACTS)
     await join_pool(cloud, pool, POOL_FACTS)
-    site = Site(
+    return Site(
         cloud,
         hypervisors={host.id: SimulatedHypervisor(host.id, FACTS)},
-        network=FakeNetwork(),
-        pools={pool.id: FakePool()},
-        images=FakeImageStore(),
+        network=AsyncMock(spec=NetworkDriver),
+        pools={pool.id: MemoryPool()},
+        images=MemoryImages(),
     )
-    worker = Worker(site)
+
+
+@pytest.fixture
+async def worker(platform: Site) -> AsyncIterator[Worker]:
+    """At work; `await worker.idle()` returns when nothing is left to do."""
+    worker = Worker(platform)
     await worker.start()
     try:
-        await worker.idle()
-        yield site
+        yield worker
     finally:
         await worker.stop()
+
+
+@pytest.fixture
+def site(platform: Site, worker: Worker) -> Site:
+    """The whole, with the worker running."""
+    return platform
 
 
 def services() -> Iterator[Service]:

@@ -6,6 +6,7 @@ directory. Each start makes the same namespace anew; guests outlive it, and the 
 
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
@@ -20,6 +21,8 @@ from pileus.drivers.errors import Refused
 
 log = structlog.get_logger()
 
+REAPER = (sys.executable, "-I", "-S", str(Path(__file__).with_name("reaper.py")))
+"""Guests are orphaned by libvirtd, and must leave the process table when they end."""
 SYSTEMD = Path("/run/systemd/system")
 SYSTEM_SOCKETS = (Path("/run/libvirt/libvirt-sock"), Path("/run/libvirt/virtqemud-sock"))
 SYSTEM_URI = "qemu:///system"
@@ -201,10 +204,10 @@ class Libvirtd:
         if not self._daemons:
             self._daemons = (
                 self._daemon("virtlogd", self.root / "run/libvirt/virtlogd-sock"),
-                self._daemon("libvirtd", self.socket),
+                self._daemon("libvirtd", self.socket, *REAPER),
             )
 
-    def _daemon(self, name: str, socket: Path) -> Daemon:
+    def _daemon(self, name: str, socket: Path, *under: str) -> Daemon:
         async def is_ready() -> bool:
             return await listens(socket)
 
@@ -212,7 +215,7 @@ class Libvirtd:
         script = ("sh", "-euc", ENTER, name, str(self.root), str(ovs.resolve()))
         return Daemon(
             name,
-            (shutil.which(name, path=SEARCH) or name, "--pid-file", f"/run/{name}.pid"),
+            (*under, shutil.which(name, path=SEARCH) or name, "--pid-file", f"/run/{name}.pid"),
             self.root,
             ready=is_ready,
             namespace=("unshare", "--mount", "--propagation", "private", *script),

@@ -230,9 +230,13 @@ async def add_disks(
 
 
 async def add_volume(tx: Tx, caller: Caller, server: Server, disk: DiskWant) -> Volume:
-    source = {disk.source.value: disk.id} if disk.source is not Source.BLANK else {}
     want = volumes.Create(
-        project=server.project, size_gib=disk.size_gib, kind=disk.kind, zone=server.zone, **source
+        project=server.project,
+        size_gib=disk.size_gib,
+        kind=disk.kind,
+        zone=server.zone,
+        image=disk.id if disk.source is Source.IMAGE else None,
+        snapshot=disk.id if disk.source is Source.SNAPSHOT else None,
     )
     return await volumes.add_for_server(
         tx,

@@ -1,5 +1,7 @@
 """The verbs that change a server's state, from start to expunge: checked, recorded and begun in one transaction."""
 
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -8,6 +10,7 @@ from msgspec.structs import replace
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Tx
 from pileus.core.compute.records import TRANSITIONAL, Server, State
+from pileus.core.compute.remembered import remember
 from pileus.core.compute.states import VERBS, HostUnready, Locked, StateConflict, Verb, check
 from pileus.core.errors import Invalid
 from pileus.core.operations import LIVE, Accepted, Operation
@@ -149,8 +152,16 @@ async def reset_state(cloud: Cloud, caller: Caller, key: UUID, state: State) -> 
         return await tx.put(replace(server, state=state, operation=None, fault=fault, updated_at=now))
 
 
-async def set_lock(cloud: Cloud, caller: Caller, key: UUID, locked: bool) -> Server:
-    """While locked, only administrators change the server."""
+async def set_lock(
+    cloud: Cloud,
+    caller: Caller,
+    key: UUID,
+    locked: bool,
+    *,
+    facets: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Server:
+    """While locked, only administrators change the server; its project's members may unlock it."""
     async with cloud.transaction(caller) as tx:
         server = await caller.find(tx.rows, Server, key, "server.update")
+        await remember(tx, key, facets or {})
         return await tx.put(replace(server, locked=locked, updated_at=cloud.now()))

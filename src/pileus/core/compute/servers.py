@@ -7,7 +7,7 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from pileus.core.caller import Caller
-from pileus.core.cloud import Cloud, Tx
+from pileus.core.cloud import Cloud
 from pileus.core.compute.deploy import Build, Deploy, DiskWant, Source, deploy, hostname, password
 from pileus.core.compute.interfaces import attach_nic, detach_nic
 from pileus.core.compute.lifecycle import (
@@ -28,9 +28,9 @@ from pileus.core.compute.lifecycle import (
     unpause,
 )
 from pileus.core.compute.records import Server
+from pileus.core.compute.remembered import remember
 from pileus.core.compute.states import HostUnready, Locked, StateConflict, Verb
 from pileus.core.errors import Invalid, NotFound
-from pileus.core.facets import Facet
 
 MAX_METADATA = 128
 MAX_TAGS = 50
@@ -106,16 +106,6 @@ def check(changes: Mapping[str, Any]) -> None:
         raise Invalid(f"A server has at most {MAX_METADATA} metadata items; {len(metadata)} were given.")
     if len(tags) > MAX_TAGS:
         raise Invalid(f"The number of tags exceeded the per-server limit {MAX_TAGS}.")
-
-
-async def remember(tx: Tx, key: UUID, facets: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write an API's own values beside those it has; None removes one."""
-    for face, values in facets.items():
-        held = await tx.maybe(Facet, face, key)
-        merged = {**(held.values if held else {}), **values}
-        await tx.rows.put(
-            Facet(face=face, subject=key, values={k: v for k, v in merged.items() if v is not None})
-        )
 
 
 async def change_metadata(

@@ -9,6 +9,7 @@ from pileus.core.cloud import Look, Tx
 from pileus.core.compute.records import Server
 from pileus.core.image.records import Image
 from pileus.core.network.records import Address, Network, Port, Router, SecurityGroup, SecurityRule, Subnet
+from pileus.core.network.sync import sync
 from pileus.core.quota import Limit, Usage
 
 OWNED: tuple[tuple[str, Any, Mapping[str, Any]], ...] = (
@@ -43,6 +44,6 @@ async def clear(tx: Tx, project: UUID) -> None:
         for rule in await tx.list(SecurityRule, group=group.id):
             await tx.remove(rule)
         await tx.remove(group)
-        await tx.start("security_group.sync", subject=group)
+        await sync(tx, group)
     await tx.rows.delete_where(Limit, project=project)
     await tx.rows.delete_where(Usage, project=project)

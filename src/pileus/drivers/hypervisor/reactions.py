@@ -40,11 +40,11 @@ _ROWS: Mapping[Verb, tuple[Reaction, ...]] = {
     # A suspended guest keeps its definition: the saved memory belongs to it.
     Verb.DEFINE: (_N, _A, _N, _N, _A),
     Verb.START: (_N, _A, _R, _A, _A),
-    # A paused guest hears the request when it runs on.
-    Verb.STOP: (_A, _N, _A, _N, _N),
+    # A frozen guest hears no request, and libvirt makes none.
+    Verb.STOP: (_A, _N, _R, _N, _N),
     # Pulling the plug of a suspended guest drops its saved memory.
     Verb.KILL: (_A, _N, _A, _A, _N),
-    Verb.REBOOT: (_A, _R, _A, _R, _R),
+    Verb.REBOOT: (_A, _R, _R, _R, _R),
     Verb.RESET: (_A, _R, _A, _R, _R),
     Verb.PAUSE: (_A, _R, _N, _R, _R),
     Verb.RESUME: (_N, _R, _A, _R, _R),
@@ -64,7 +64,7 @@ REACTIONS: Mapping[Verb, Mapping[Power, Reaction]] = {
 _ADVICE: Mapping[Power, str] = {
     Power.ON: "stop it first",
     Power.OFF: "start it first",
-    Power.PAUSED: "resume it first",
+    Power.PAUSED: "resume it first, or use force",
     Power.SUSPENDED: "start it first",
     Power.CRASHED: "start it first",
 }

@@ -1,22 +1,26 @@
 """Pools and image stores in memory: what the simulator and the tests use. Any call can be told to fail."""
 
+import asyncio
 import hashlib
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from functools import wraps
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from functools import update_wrapper
 from pathlib import Path
-from typing import Concatenate, Literal, ParamSpec, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 from uuid import UUID
 
 import msgspec
 
 from pileus.drivers.errors import Missing, Refused
 from pileus.drivers.volume import config_drive
-from pileus.drivers.volume.inspection import DRIVERS, Content, detect
+from pileus.drivers.volume.inspection import DRIVERS, Content, detect, qcow2
 from pileus.drivers.volume.protocol import DiskPath, Inspected, PoolFacts
 
 GIB = 1 << 30
 BLOCK = 4096
+CLUSTER = 1 << 16
+SLOTS = CLUSTER // 8
+"""Entries of one table of a qcow2 file."""
 UNLIMITED = 1 << 62
 When = Literal["before", "after"]
 P = ParamSpec("P")
@@ -49,16 +53,18 @@ class Faulty:
 F = TypeVar("F", bound=Faulty)
 
 
-def verb(method: Callable[Concatenate[F, P], Awaitable[T]]) -> Callable[Concatenate[F, P], Awaitable[T]]:
+def verb(
+    method: Callable[Concatenate[F, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[F, P], Coroutine[Any, Any, T]]:
     name = method.__name__
 
-    @wraps(method)
-    async def called(self: F, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def called(self: F, /, *args: P.args, **kwargs: P.kwargs) -> T:
         self.strike(name, "before")
         result = await method(self, *args, **kwargs)
         self.strike(name, "after")
         return result
 
+    update_wrapper(called, method)
     return called
 
 
@@ -95,7 +101,9 @@ class MemoryPool(Faulty):
     @verb
     async def facts(self) -> PoolFacts:
         used = sum(map(occupied, (*self.disks.values(), *self.base_disks.values())))
-        return PoolFacts(total_bytes=self._total_bytes, used_bytes=used, available_bytes=self._total_bytes - used)
+        return PoolFacts(
+            total_bytes=self._total_bytes, used_bytes=used, available_bytes=self._total_bytes - used
+        )
 
     @verb
     async def has_base(self, image: UUID) -> bool:
@@ -236,7 +244,9 @@ class MemoryImages(Faulty):
         self.contents: dict[UUID, bytes] = {}
 
     @verb
-    async def write(self, image: UUID, content: AsyncIterator[bytes], *, max_bytes: int) -> tuple[int, str, str]:
+    async def write(
+        self, image: UUID, content: AsyncIterator[bytes], *, max_bytes: int
+    ) -> tuple[int, str, str]:
         gathered = bytearray()
         async for piece in content:
             gathered += piece
@@ -265,15 +275,14 @@ class MemoryImages(Faulty):
         content = self._content(image)
         self._files = self._files or tempfile.TemporaryDirectory(prefix="pileus-images-")
         path = Path(self._files.name) / str(image)
-        if not path.exists():
-            path.write_bytes(content)
+        path.write_bytes(content)
         return path
 
     @verb
     async def adopt(self, image: UUID, source: Path) -> tuple[int, str, str]:
-        if source.exists():
-            self.contents[image] = source.read_bytes()
-            source.unlink()
+        content = await asyncio.to_thread(take, source)
+        if content is not None:
+            self.contents[image] = content
         return measured(self._content(image))
 
     @verb
@@ -290,6 +299,14 @@ class MemoryImages(Faulty):
         if image not in self.contents:
             raise Missing(f"there is no content of image {image}")
         return self.contents[image]
+
+
+def take(source: Path) -> bytes | None:
+    if not source.exists():
+        return None
+    content = source.read_bytes()
+    source.unlink()
+    return content
 
 
 def measured(content: bytes) -> tuple[int, str, str]:
@@ -310,37 +327,38 @@ def write_raw(disk: MemoryDisk, target: Path) -> None:
 
 
 def write_qcow2(disk: MemoryDisk, target: Path) -> None:
-    """A version 2 file of 64 KiB clusters: header, refcount table and block, level 1 table, then the rest."""
-    bits, size = 16, 1 << 16
-    clusters: dict[int, bytearray] = {}
-    for number, block in disk.blocks.items():
-        cluster = clusters.setdefault(number * BLOCK // size, bytearray(size))
-        cluster[number * BLOCK % size :][:BLOCK] = block
-        start = number * BLOCK % size
-        cluster[start : start + BLOCK] = block
-    entries = -(-disk.virtual_bytes // (size * size // 8))
-    level_1 = bytearray(-(-entries * 8 // size) * size)
-    level_2: dict[int, bytearray] = {}
-    place = 3 + len(level_1) // size
-    for index in sorted({cluster // (size // 8) for cluster in clusters}):
-        level_2[index] = bytearray(size)
-        level_1[index * 8 : index * 8 + 8] = (place * size | 1 << 63).to_bytes(8, "big")
-        place += 1
-    for cluster in sorted(clusters):
-        index, slot = divmod(cluster, size // 8)
-        level_2[index][slot * 8 : slot * 8 + 8] = (place * size | 1 << 63).to_bytes(8, "big")
-        place += 1
-    if place > size // 2:
+    """A version 2 file: header, refcount table, refcount block, level 1 table, level 2 tables, data."""
+    clusters = gather_clusters(disk)
+    entries = -(-disk.virtual_bytes // (CLUSTER * SLOTS))
+    tables = sorted({cluster // SLOTS for cluster in clusters})
+    first_table = 3 + -(-entries * 8 // CLUSTER)
+    first_data = first_table + len(tables)
+    used = first_data + len(clusters)
+    if used > CLUSTER // 2:
         raise Refused("the fake pool exports at most 2 GiB of content as qcow2")
-    from pileus.drivers.volume.inspection import qcow2
-
-    fields = (qcow2.MAGIC, 2, 0, 0, bits, disk.virtual_bytes, 0, entries, 3 * size, size, 1, 0, 0)
+    places = {cluster: first_data + number for number, cluster in enumerate(sorted(clusters))}
+    level_1 = {table: first_table + number for number, table in enumerate(tables)}
+    fields = (qcow2.MAGIC, 2, 0, 0, 16, disk.virtual_bytes, 0, entries, 3 * CLUSTER, CLUSTER, 1, 0, 0)
     with target.open("wb") as file:
-        file.write(qcow2.VERSION_2.pack(*fields).ljust(size, b"\0"))
-        file.write((2 * size).to_bytes(8, "big").ljust(size, b"\0"))
-        file.write((b"\0\1" * place).ljust(size, b"\0"))
-        file.write(level_1)
-        for index in sorted(level_2):
-            file.write(level_2[index])
+        file.write(qcow2.VERSION_2.pack(*fields).ljust(CLUSTER, b"\0"))
+        file.write((2 * CLUSTER).to_bytes(8, "big").ljust(CLUSTER, b"\0"))
+        file.write((b"\0\1" * used).ljust(CLUSTER, b"\0"))
+        file.write(pointers(level_1, 0, entries).ljust((first_table - 3) * CLUSTER, b"\0"))
+        for table in tables:
+            file.write(pointers(places, table * SLOTS, SLOTS))
         for cluster in sorted(clusters):
             file.write(clusters[cluster])
+
+
+def gather_clusters(disk: MemoryDisk) -> dict[int, bytearray]:
+    clusters: dict[int, bytearray] = {}
+    for number, block in disk.blocks.items():
+        cluster, start = divmod(number * BLOCK, CLUSTER)
+        clusters.setdefault(cluster, bytearray(CLUSTER))[start : start + BLOCK] = block
+    return clusters
+
+
+def pointers(places: Mapping[int, int], first: int, count: int) -> bytes:
+    """One table of the two levels; the top bit says that the cluster has a single owner."""
+    found = (places.get(first + slot) for slot in range(count))
+    return b"".join((place * CLUSTER | 1 << 63 if place else 0).to_bytes(8, "big") for place in found)

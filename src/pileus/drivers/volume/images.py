@@ -1,5 +1,6 @@
 """Images as files in a directory: local, or shared by NFS."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -11,7 +12,8 @@ from pileus.drivers.errors import DriverError, Missing, Refused
 from pileus.drivers.volume.file.qemu_img import QemuImg
 from pileus.drivers.volume.file.threads import in_thread
 from pileus.drivers.volume.file.workspace import Workspace, named, put_on_disk, refusal
-from pileus.drivers.volume.inspection import Confirmation, Content, detect
+from pileus.drivers.volume.inspection import Content, detect
+from pileus.drivers.volume.inspection.confirm import Confirmation
 from pileus.drivers.volume.protocol import Inspected
 
 CHUNK = 1 << 20
@@ -31,7 +33,9 @@ class DirectoryImages:
         """Give up the working place; the images stay."""
         self._workspace.close()
 
-    async def write(self, image: UUID, content: AsyncIterator[bytes], *, max_bytes: int) -> tuple[int, str, str]:
+    async def write(
+        self, image: UUID, content: AsyncIterator[bytes], *, max_bytes: int
+    ) -> tuple[int, str, str]:
         async with self._workspace.making(self._file(image)) as path:
             sink = Sink(path)
             try:
@@ -74,23 +78,20 @@ class DirectoryImages:
         return path
 
     async def adopt(self, image: UUID, source: Path) -> tuple[int, str, str]:
-        target = self._file(image)
-        if not source.exists():
+        if not await in_thread(source.exists):
             # A repetition: the file has been moved in before.
             return await in_thread(measure, await self.path(image))
         try:
-            result = await in_thread(measure, source)
-            if source.stat().st_dev != self._directory.stat().st_dev:
-                async with self._workspace.making(target) as path:
-                    await in_thread(shutil.copyfile, source, path)
-                source.unlink(missing_ok=True)
-            else:
-                await in_thread(put_on_disk, source)
-                source.replace(target)
-                await in_thread(put_on_disk, self._directory)
+            return await in_thread(move_in, source, self._file(image))
         except OSError as error:
-            raise refusal(error, self._directory) from error
-        return result
+            if error.errno != errno.EXDEV:
+                raise refusal(error, self._directory) from error
+            # Another file system: a rename does not reach it.
+            async with self._workspace.making(self._file(image)) as path:
+                await in_thread(shutil.copyfile, source, path)
+            result = await in_thread(measure, self._file(image))
+            await in_thread(source.unlink, missing_ok=True)
+            return result
 
     async def delete(self, image: UUID) -> None:
         try:
@@ -103,6 +104,14 @@ class DirectoryImages:
 
     def _file(self, image: UUID) -> Path:
         return self._directory / str(image)
+
+
+def move_in(source: Path, target: Path) -> tuple[int, str, str]:
+    put_on_disk(source)
+    result = measure(source)
+    source.replace(target)
+    put_on_disk(target.parent)
+    return result
 
 
 class Digest:

@@ -68,10 +68,14 @@ async def test_a_guest_takes_its_time_to_stop(tmp_path: Path) -> None:
     assert await bench.hypervisor.guests() == {guest.id: Power.OFF}
 
 
-async def test_a_paused_guest_stops_when_it_runs_on(bench: SimulatedBench) -> None:
+async def test_a_guest_that_was_paused_after_the_request_stops_when_it_runs_on(tmp_path: Path) -> None:
+    clock = Clock()
+    bench = SimulatedBench(SimulatedHypervisor(uuid4(), FACTS, clock, stop_seconds=5), tmp_path)
     guest = await bench.guest()
-    await bench.put(guest, Power.PAUSED)
+    await bench.put(guest, Power.ON)
     await bench.hypervisor.stop(guest.id, force=False)
+    await bench.hypervisor.pause(guest.id)
+    clock.now += 5
     assert await bench.hypervisor.power(guest.id) is Power.PAUSED
     await bench.hypervisor.resume(guest.id)
     assert await bench.hypervisor.power(guest.id) is Power.OFF

@@ -57,9 +57,8 @@ class FilePool:
         async with self._turns.of(image):
             if self._base(image).exists():
                 return
-            if not source.exists():
-                raise Missing(f"image {image}: there is no file {source}")
-            await self._copy(f"image {image}", ("-f", DRIVERS[format]), source.absolute(), self._base(image))
+            path = await in_thread(present, source, f"image {image}")
+            await self._copy(f"image {image}", ("-f", DRIVERS[format]), path, self._base(image))
 
     async def delete_base(self, image: UUID) -> None:
         async with self._turns.of(image):
@@ -70,7 +69,9 @@ class FilePool:
             if await self._is_there(volume, size_gib):
                 return
             async with self._workspace.making(self._volume(volume)) as path:
-                await self._run(f"volume {volume}", ("create", "-q", "-f", "qcow2", str(path), f"{size_gib}G"))
+                await self._run(
+                    f"volume {volume}", ("create", "-q", "-f", "qcow2", str(path), f"{size_gib}G")
+                )
 
     async def create_from_base(self, volume: UUID, image: UUID, size_gib: int) -> None:
         base = self._base(image)
@@ -79,7 +80,9 @@ class FilePool:
                 return
             needed = (await self._header(base, f"base {image}")).virtual_bytes
             if size_gib * GIB < needed:
-                raise Refused(f"volume {volume}: image {image} needs {needed} bytes, {size_gib} GiB are too few")
+                raise Refused(
+                    f"volume {volume}: image {image} needs {needed} bytes, {size_gib} GiB are too few"
+                )
             # Relative, so that the pool's directory can be moved; the working place is as deep as the volumes.
             backing = ("-b", f"../bases/{base.name}", "-F", "qcow2")
             async with self._workspace.making(self._volume(volume)) as path:
@@ -191,7 +194,9 @@ class FilePool:
             return False
         present = (await self._header(path, f"volume {volume}")).virtual_bytes
         if present != size_gib * GIB:
-            raise Refused(f"volume {volume} exists with {present} bytes instead of {size_gib} GiB; delete it first")
+            raise Refused(
+                f"volume {volume} exists with {present} bytes instead of {size_gib} GiB; delete it first"
+            )
         return True
 
     async def _header(self, path: Path, what: str) -> qcow2.Header:
@@ -230,14 +235,17 @@ class FilePool:
         output = await self._run(what, ("info", "-U", "--output=json", "-f", driver, str(source)))
         size = msgspec.json.decode(output, type=_Measured).virtual_size
         limits = Limits(cpu_seconds=COPY_SECONDS, file_bytes=size + size // 64 + (64 << 20))
-        await self._run(what, ("convert", "-q", *reading, "-O", format, str(source), str(target)), limits=limits)
+        await self._run(
+            what, ("convert", "-q", *reading, "-O", format, str(source), str(target)), limits=limits
+        )
 
     async def _run(
         self, what: str, arguments: Sequence[str], *, limits: Limits | None = None, grown: Path | None = None
     ) -> bytes:
         """`grown`: a file that is changed in place, by a table or two."""
         if limits is None:
-            limits = Limits(file_bytes=(grown.stat().st_size if grown else 0) + GIB)
+            present_bytes = await in_thread(os.path.getsize, grown) if grown else 0
+            limits = Limits(file_bytes=present_bytes + GIB)
         try:
             return await self._qemu.run(arguments, limits)
         except Refused as error:
@@ -249,6 +257,12 @@ class FilePool:
             await in_thread(path.unlink, missing_ok=True)
         except OSError as error:
             raise refusal(error, self._directory) from error
+
+
+def present(path: Path, what: str) -> Path:
+    if not path.exists():
+        raise Missing(f"{what}: there is no file {path}")
+    return path.absolute()
 
 
 def as_uuid(name: str) -> UUID | None:

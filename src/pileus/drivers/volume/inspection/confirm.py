@@ -6,18 +6,9 @@ import msgspec
 
 from pileus.drivers.errors import Refused
 from pileus.drivers.volume.file.qemu_img import Limits, QemuImg
+from pileus.drivers.volume.inspection.detect import DRIVERS
 from pileus.drivers.volume.protocol import Inspected
 
-DRIVERS = {
-    "qcow2": "qcow2",
-    "raw": "raw",
-    "iso": "raw",
-    "vmdk": "vmdk",
-    "vhdx": "vhdx",
-    "vhd": "vpc",
-    "vdi": "vdi",
-}
-"""QEMU's names of our formats."""
 LIMITS = Limits(memory_bytes=1 << 30, cpu_seconds=30, file_bytes=0, seconds=120)
 NO_CHECK = 63
 LEAKS = 3

@@ -47,7 +47,9 @@ class Content:
             raise Refused(f"{what} claims {length} bytes; that is more than any sound image has")
         found = self.peek(offset, length)
         if len(found) < length:
-            raise Refused(f"the file is cut off: {what} should be at byte {offset}, the file has {self.size} bytes")
+            raise Refused(
+                f"the file is cut off: {what} should be at byte {offset}, the file has {self.size} bytes"
+            )
         return found
 
     def unpack(self, form: Struct, offset: int, what: str) -> tuple[Any, ...]:

@@ -16,6 +16,17 @@ FORMATS: Mapping[str, Callable[[Content], int | None]] = {
     "iso": plain.iso_bytes,
 }
 
+DRIVERS = {
+    "qcow2": "qcow2",
+    "raw": "raw",
+    "iso": "raw",
+    "vmdk": "vmdk",
+    "vhdx": "vhdx",
+    "vhd": "vpc",
+    "vdi": "vdi",
+}
+"""QEMU's names of our formats."""
+
 
 def detect(content: Content, max_virtual_bytes: int) -> Inspected:
     """Raises Refused for what is hostile, broken, ambiguous, empty or too large."""
@@ -29,5 +40,7 @@ def detect(content: Content, max_virtual_bytes: int) -> Inspected:
     if size == 0:
         raise Refused(f"the {name} image has a virtual size of 0 bytes")
     if size > max_virtual_bytes:
-        raise Refused(f"the {name} image has a virtual size of {size} bytes, the limit is {max_virtual_bytes}")
+        raise Refused(
+            f"the {name} image has a virtual size of {size} bytes, the limit is {max_virtual_bytes}"
+        )
     return Inspected(format=name, virtual_bytes=size)

@@ -53,7 +53,9 @@ def iso_bytes(content: Content) -> int | None:
         raise Refused("the ISO 9660 image is cut off in its volume descriptor")
     claimed = VOLUME_SPACE.unpack_from(descriptor, 80)[0] * BLOCK.unpack_from(descriptor, 128)[0]
     if descriptor[0] == 1 and claimed > content.size:
-        raise Refused(f"the ISO 9660 image is cut off: it claims {claimed} bytes, the file has {content.size}")
+        raise Refused(
+            f"the ISO 9660 image is cut off: it claims {claimed} bytes, the file has {content.size}"
+        )
     return raw_bytes(content)
 
 

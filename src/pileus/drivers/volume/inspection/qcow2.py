@@ -44,7 +44,9 @@ def header(content: Content) -> Header:
         VERSION_2, 0, what
     )
     if version not in (2, 3):
-        raise Refused(f"qcow2 of version {version} is not supported; convert it with qemu-img convert -O qcow2")
+        raise Refused(
+            f"qcow2 of version {version} is not supported; convert it with qemu-img convert -O qcow2"
+        )
     incompatible, length = 0, VERSION_2.size
     if version == 3:
         incompatible, _, _, _, length = content.unpack(FEATURES, VERSION_2.size, what)
@@ -95,7 +97,9 @@ def refuse_references(found: Header) -> None:
 
 def refuse_broken(found: Header, content: Content) -> None:
     if not 9 <= found.cluster_bits <= 21:
-        raise Refused(f"the qcow2 image has clusters of 2^{found.cluster_bits} bytes; 2^9 to 2^21 are possible")
+        raise Refused(
+            f"the qcow2 image has clusters of 2^{found.cluster_bits} bytes; 2^9 to 2^21 are possible"
+        )
     if found.version == 3 and not 104 <= found.length <= 1 << found.cluster_bits:
         raise Refused(f"the qcow2 header claims a length of {found.length} bytes")
     entry_bits = 4 if found.incompatible & 1 << 4 else 3

@@ -64,7 +64,9 @@ def refuse_references(descriptor: str) -> None:
             settings.setdefault(setting[1].lower(), setting[2])
     kind = settings.get("createtype", "")
     if kind not in KINDS:
-        raise Refused(f"a vmdk of type {kind or 'unknown'} is not supported; export it as {' or '.join(KINDS)}")
+        raise Refused(
+            f"a vmdk of type {kind or 'unknown'} is not supported; export it as {' or '.join(KINDS)}"
+        )
     if settings.get("parentcid", "ffffffff").lower() != "ffffffff" or "parentfilenamehint" in settings:
         raise Refused("the vmdk has a parent; consolidate its snapshots before the export")
     if len(extents) != 1 or extents[0][0] != "SPARSE":
