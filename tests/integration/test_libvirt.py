@@ -6,7 +6,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -67,7 +68,7 @@ class Site:
             pid = int(file.read_text())
             if str(self.state).encode() in await asyncio.to_thread(command_of, pid):
                 os.kill(pid, signal.SIGKILL)
-                await until(lambda pid=pid: ended(pid), 10)
+                await until(partial(ended, pid), 10)
         await self.hypervisor.close()
         await self.daemon.stop()
         await asyncio.to_thread(shutil.rmtree, self.state)
@@ -121,7 +122,7 @@ def boot(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def bridge() -> AsyncIterator[str]:
+def bridge() -> Iterator[str]:
     name = f"plt{os.getpid()}"
     subprocess.run(["ip", "link", "add", name, "type", "bridge"], check=True)
     yield name
@@ -281,18 +282,23 @@ async def test_a_state_directory_that_libvirtd_cannot_see_is_refused(place: str)
 @pytest.mark.skipif(not shutil.which("ovs-vsctl"), reason="openvswitch-switch is not installed")
 async def test_a_guest_is_plugged_into_our_open_vswitch_by_the_name_of_its_port(bench: RealBench) -> None:
     state = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="plt-"))
-    names = {"integration_bridge": f"pi{os.getpid()}", "external_bridge": f"px{os.getpid()}"}
-    ovs = OvsDaemons(Config(state=state, external_cidr="198.51.100.0/28", **names), state)
-    site = Site(state, names["integration_bridge"])
+    config = Config(
+        state=state,
+        integration_bridge=f"pi{os.getpid()}",
+        external_bridge=f"px{os.getpid()}",
+        external_cidr="198.51.100.0/28",
+    )
+    ovs = OvsDaemons(config, state)
+    site = Site(state, config.integration_bridge)
     try:
         await ovs.start()
-        site.daemon = Libvirtd(Config(state=state), state, ovs_run=ovs.run_dir)
+        site.daemon = Libvirtd(config, state, ovs_run=ovs.run_dir)
         await site.daemon.start()
         site.hypervisor = LibvirtHypervisor(
             site.daemon.uri,
             state=state,
             virtualization="qemu",
-            bridge=names["integration_bridge"],
+            bridge=config.integration_bridge,
             userspace=ovs.datapath_type == "netdev",
         )
         guest, nic = msgspec.structs.replace(await bench.guest(), disks=()), bench.nic()

@@ -4,7 +4,8 @@ from typing import Any
 
 import msgspec
 
-from pileus.core.cloud import Counter, Look, Tx
+from pileus.core.cloud import Look, Tx
+from pileus.core.counters import Counter
 
 CHANGES = "identity"
 

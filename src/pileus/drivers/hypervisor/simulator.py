@@ -398,4 +398,4 @@ def console(machine: Machine) -> str:
     return "".join(told[event] for event in machine.events)
 
 
-__all__ = ["CALLS", "SimulatedHypervisor"]
+__all__ = ["CALLS", "SimulatedHypervisor", "When"]

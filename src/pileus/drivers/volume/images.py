@@ -37,7 +37,7 @@ class DirectoryImages:
         self, image: UUID, content: AsyncIterator[bytes], *, max_bytes: int
     ) -> tuple[int, str, str]:
         async with self._workspace.making(self._file(image)) as path:
-            sink = Sink(path)
+            sink = await self._workspace.do(Sink, path)
             try:
                 gathered = bytearray()
                 async for piece in content:
@@ -45,9 +45,9 @@ class DirectoryImages:
                     if sink.size + len(gathered) > max_bytes:
                         raise Refused(f"image {image} has more than the allowed {max_bytes} bytes")
                     if len(gathered) >= CHUNK:
-                        await in_thread(sink.add, bytes(gathered))
+                        await self._workspace.do(sink.add, bytes(gathered))
                         gathered.clear()
-                await in_thread(sink.add, bytes(gathered))
+                await self._workspace.do(sink.add, bytes(gathered))
             finally:
                 sink.close()
         return sink.result()
@@ -88,16 +88,13 @@ class DirectoryImages:
                 raise refusal(error, self._directory) from error
             # Another file system: a rename does not reach it.
             async with self._workspace.making(self._file(image)) as path:
-                await in_thread(shutil.copyfile, source, path)
+                await self._workspace.do(shutil.copyfile, source, path)
             result = await in_thread(measure, self._file(image))
             await in_thread(source.unlink, missing_ok=True)
             return result
 
     async def delete(self, image: UUID) -> None:
-        try:
-            await in_thread(self._file(image).unlink, missing_ok=True)
-        except OSError as error:
-            raise refusal(error, self._directory) from error
+        await self._workspace.do(self._file(image).unlink, missing_ok=True)
 
     async def images(self) -> frozenset[UUID]:
         return frozenset(await in_thread(named, self._directory, ""))

@@ -9,7 +9,7 @@ import pytest
 from pileus.drivers.errors import Refused, Unreachable
 from pileus.drivers.hypervisor.protocol import Guest, HostFacts, Power
 from pileus.drivers.hypervisor.rfb import HEIGHT, WIDTH
-from pileus.drivers.hypervisor.simulator import CALLS, SimulatedHypervisor
+from pileus.drivers.hypervisor.simulator import CALLS, SimulatedHypervisor, When
 from tests.conformance.hypervisor import Bench, HypervisorConformance
 
 FACTS = HostFacts(
@@ -113,7 +113,7 @@ async def test_adopted_guests_are_there(bench: SimulatedBench) -> None:
 
 @pytest.mark.parametrize(("when", "there"), [("before", False), ("after", True)])
 async def test_an_injected_fault_breaks_the_call_before_or_after_its_effect(
-    bench: SimulatedBench, when: str, there: bool
+    bench: SimulatedBench, when: When, there: bool
 ) -> None:
     guest = await bench.guest()
     bench.hypervisor.fail("define", Unreachable("injected"), when=when, times=2)

@@ -45,6 +45,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         made[name] = target.read_bytes()
     config_drive.write({"a/b": b"c"}, directory / "iso")
     made["iso"] = (directory / "iso").read_bytes()
+    made["vmdk-footer"] = with_footer(made["vmdk-stream"])
     made["iso-hybrid"] = b"\x33\xed" + bytes(508) + b"\x55\xaa" + made["iso"][512:]
     made["raw-gpt"] = bytes(510) + b"\x55\xaaEFI PART" + bytes(MIB)
     made["raw-odd"] = b"hello"
@@ -58,7 +59,7 @@ def inspect(content: bytes, most: int = MOST) -> Inspected:
 SAMPLES = [*MAKERS, "iso", "iso-hybrid", "raw-gpt", "raw-odd"]
 
 
-@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("name", [*SAMPLES, "vmdk-footer"])
 async def test_every_format_is_found_and_qemu_agrees(samples: dict[str, bytes], tmp_path: Path, name: str):
     store, image = DirectoryImages(tmp_path / "images", MOST), uuid4()
     (tmp_path / "file").write_bytes(samples[name])
@@ -101,6 +102,13 @@ def vhd_footer(offset: int, field: int, value: bytes) -> Callable[[bytes], bytes
     return change
 
 
+def with_footer(content: bytes, change: Callable[[bytes], bytes] = bytes) -> bytes:
+    """As VMware streams a disk: where the directory is becomes known at the end only."""
+    marker = (1).to_bytes(8, "little") + bytes(4) + (3).to_bytes(4, "little")
+    footer = marker.ljust(512, b"\0") + change(content[:512]) + bytes(512)
+    return at(56, b"\xff" * 8)(content) + footer
+
+
 EXTERNAL_DATA_NAME = b"\x44\x41\x54\x41\0\0\0\x0b/etc/shadow\0\0\0\0\0" + bytes(8)
 HOSTILE = [
     ("qcow2", at(8, (512).to_bytes(8, "big")), "backing file"),
@@ -134,7 +142,8 @@ HOSTILE = [
     ("vmdk", at(28, b"\x07"), "no embedded descriptor"),
     ("vmdk", at(36, b"\xff\xff\xff"), "descriptor claims"),
     ("vmdk", at(4, b"\x09"), "version 9"),
-    ("vmdk-stream", lambda content: content[:-4096], "footer|cut off"),
+    ("vmdk-stream", at(56, b"\xff" * 8), "footer"),
+    ("vmdk-stream", lambda content: with_footer(content, at(12, b"\x01")), "contradicts"),
     ("vhd", vhd_footer(0, 60, b"\0\0\0\x04"), "differencing"),
     ("vhd", vhd_footer(0, 60, b"\0\0\0\x02"), "neither"),
     ("vhd", at(48, b"\1"), "checksum"),

@@ -160,7 +160,7 @@ def _os(guest: Guest) -> Element:
     root = _e("os", _e("type", "hvm", arch="x86_64", machine="pc"))
     if guest.firmware == "uefi":
         root.set("firmware", "efi")
-        root.append(_e("loader", secure="no"))
+        root.append(_e("firmware", _e("feature", enabled="no", name="secure-boot")))
     for tag, value in (("kernel", guest.kernel), ("initrd", guest.ramdisk), ("cmdline", guest.cmdline)):
         if guest.kernel and value:
             root.append(_e(tag, value))

@@ -137,8 +137,7 @@ class Link:
 
     def _turn(self, replica: Replica) -> None:
         replica.idl.run()
-        ready = replica.idl.state == replica.idl.IDL_S_MONITORING
-        if ready and self._jobs:
+        if self._jobs and _whole(replica):
             self._do(replica, self._jobs.popleft())
             return
         self._expire()
@@ -203,10 +202,10 @@ class Link:
         while True:
             self._block(replica, 0.02)
             replica.idl.run()
-            if replica.idl.state == replica.idl.IDL_S_MONITORING:
-                return
             if job.late:
                 raise Unreachable(f"{self.socket} is away; the change was not made or its answer was lost")
+            if _whole(replica):
+                return
 
     def _expire(self) -> None:
         for job in [job for job in self._jobs if job.late]:
@@ -216,6 +215,13 @@ class Link:
     def _fail(self, job: Job[Any], why: str) -> None:
         if job.result.set_running_or_notify_cancel():
             job.result.set_exception(Unreachable(f"OVN's northbound database at {self.socket} is {why}"))
+
+
+def _whole(replica: Replica) -> bool:
+    """Whether the copy is complete and follows the server. The library keeps its state while it is not
+    connected, and tells the connection only here."""
+    copy = replica.idl
+    return bool(copy.state == copy.IDL_S_MONITORING and copy._session.is_connected())
 
 
 __all__ = ["Link"]

@@ -166,7 +166,7 @@ class FilePool:
     async def write_config_drive(self, guest: UUID, files: Mapping[str, bytes]) -> DiskPath:
         target = self._config_drive(guest)
         async with self._turns.of(guest), self._workspace.making(target) as path:
-            await in_thread(config_drive.write, files, path)
+            await self._workspace.do(config_drive.write, files, path)
         return DiskPath(path=str(target), format="raw")
 
     async def delete_config_drive(self, guest: UUID) -> None:
@@ -253,10 +253,7 @@ class FilePool:
             raise Refused(f"{what}: {error}{full}") from error
 
     async def _unlink(self, path: Path) -> None:
-        try:
-            await in_thread(path.unlink, missing_ok=True)
-        except OSError as error:
-            raise refusal(error, self._directory) from error
+        await self._workspace.do(path.unlink, missing_ok=True)
 
 
 def present(path: Path, what: str) -> Path:

@@ -5,14 +5,17 @@ import errno
 import fcntl
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 from uuid import UUID, uuid4
 
 from pileus.drivers.errors import Refused
 from pileus.drivers.volume.file.threads import in_thread
 
+P = ParamSpec("P")
+T = TypeVar("T")
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -31,17 +34,17 @@ class Workspace:
         self.sweep()
 
     def sweep(self) -> None:
-        makers = {name.partition(".")[0] for name in os.listdir(self._tmp)} - {self._maker}
-        for maker in makers:
+        works: dict[str, list[Path]] = {}
+        for path in self._tmp.iterdir():
+            works.setdefault(path.name.partition(".")[0], []).append(path)
+        del works[self._maker]
+        for maker, paths in works.items():
             lock = self._tmp / f"{maker}.lock"
             held = claim(lock)
-            if held is None:
-                continue
-            for path in self._tmp.glob(f"{maker}.*"):
-                if path != lock:
+            if held is not None:
+                for path in (*paths, lock):
                     path.unlink(missing_ok=True)
-            lock.unlink(missing_ok=True)
-            os.close(held)
+                os.close(held)
 
     def close(self) -> None:
         if self._lock is not None:
@@ -49,17 +52,23 @@ class Workspace:
             self._lock = None
             (self._tmp / f"{self._maker}.lock").unlink(missing_ok=True)
 
+    async def do(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """A blocking call on our files, in a thread; what the file system says becomes Refused."""
+        try:
+            return await in_thread(call, *args, **kwargs)
+        except OSError as error:
+            raise refusal(error, self.directory) from error
+
     @asynccontextmanager
     async def making(self, target: Path) -> AsyncIterator[Path]:
         """A path to write to. It becomes `target` at the end, and vanishes after an error or a cancellation."""
         path = self._tmp / f"{self._maker}.{uuid4().hex}"
         try:
             yield path
-            await in_thread(put_on_disk, path)
+            await self.do(put_on_disk, path)
+            # No turn of the event loop between the two: a cancellation comes before the name is taken or after.
             path.replace(target)
-            await in_thread(put_on_disk, target.parent)
-        except OSError as error:
-            raise refusal(error, self.directory) from error
+            await self.do(put_on_disk, target.parent)
         finally:
             path.unlink(missing_ok=True)
 
