@@ -9,7 +9,7 @@ from pileus.core.caller import system
 from pileus.core.events import Event
 from pileus.core.identity import domains, users
 from pileus.faces.openstack.identity import SERVICE
-from pileus.faces.wire import ledger
+from pileus.faces.wire import Kernel, ledger
 from tests.asgi import Client
 
 V3 = "/identity/v3"
@@ -294,7 +294,7 @@ async def test_a_user_from_create_to_delete(admin):
         "options": {},
         "links": {"self": f"http://cloud.test{path}"},
     }
-    assert "password" not in made.text
+    assert PASSWORD not in made.text
     assert (await admin.get(path)).json() == {"user": user}
     changed = await admin.patch(path, json={"user": {"name": "anna", "email": None}})
     assert changed.json()["user"]["name"] == "anna"
@@ -680,6 +680,10 @@ async def test_the_catalogue_is_read_piece_by_piece_and_not_written(admin):
 
 async def test_there_are_no_groups(admin):
     assert (await admin.get(f"{V3}/groups")).json()["groups"] == []
+
+
+def test_every_service_of_the_face_can_be_served(exported):
+    assert Kernel(exported).services
 
 
 MEMBERS_CANNOT = [

@@ -9,16 +9,19 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pileus.core.block.records import Snapshot, SnapshotState, StoragePool, Volume, VolumeKind, VolumeState
+from pileus.core.block.records import Snapshot, SnapshotState, Volume, VolumeState
+from pileus.core.block.sources import find, kind_for, origin, pool_for, refuse_copied, refuse_snapshotted
+from pileus.core.block.sources import boot_properties as boot_properties
+from pileus.core.block.sources import least_gib as least_gib
+from pileus.core.block.sources import usable_image as usable_image
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Look, Tx
 from pileus.core.compute.records import Server
 from pileus.core.compute.records import State as ServerState
-from pileus.core.errors import Conflict, InUse, Invalid, NotFound
-from pileus.core.image.records import Image, ImageState
-from pileus.core.operations import Accepted
+from pileus.core.errors import Conflict, InUse, Invalid
+from pileus.core.image.records import Image
+from pileus.core.operations import LIVE, Accepted, Operation
 
-GIB = 1 << 30
 STEADY = frozenset({VolumeState.AVAILABLE, VolumeState.IN_USE, VolumeState.ERROR})
 ATTACHABLE = frozenset(
     {ServerState.ACTIVE, ServerState.STOPPED, ServerState.PAUSED, ServerState.SUSPENDED, ServerState.BUILDING}
@@ -62,16 +65,13 @@ async def create(cloud: Cloud, caller: Caller, want: Create, *, id: UUID | None 
 
 async def add(tx: Tx, caller: Caller, want: Create, *, id: UUID | None = None) -> Volume:
     """The record and its quota, in the caller's transaction; whoever calls starts the work."""
-    sources = [source for source in (want.image, want.snapshot, want.volume) if source is not None]
-    if len(sources) > 1:
-        raise Invalid("A volume is made from one of image, snapshot and volume, not from several.")
-    origin = await _origin(tx, caller, want)
-    kind = await kind_for(tx, want.kind)
-    size = want.size_gib or kind.size_gib or origin.get("least_gib", 0)
+    source = await origin(tx, caller, image=want.image, snapshot=want.snapshot, volume=want.volume)
+    kind = await kind_for(tx, want.kind, caller)
+    size = want.size_gib or kind.size_gib or source.least_gib
     if not 0 < size <= MAX_GIB:
         raise Invalid(f"A volume has between 1 and {MAX_GIB} GiB; {size} GiB was asked for.")
-    if size < origin.get("least_gib", 0):
-        raise Invalid(f"{size} GiB is too small: its source needs at least {origin['least_gib']} GiB.")
+    if size < source.least_gib:
+        raise Invalid(f"{size} GiB is too small: its source needs at least {source.least_gib} GiB.")
     pool = await pool_for(tx, want.zone)
     await tx.charge(want.project, "volumes", 1)
     await tx.charge(want.project, "volume_gib", size)
@@ -90,94 +90,14 @@ async def add(tx: Tx, caller: Caller, want: Create, *, id: UUID | None = None) -
             metadata=want.metadata,
             created_at=now,
             updated_at=now,
-            **origin.get("fields", {}),
+            **source.fields,
         )
     )
 
 
-async def _origin(tx: Tx, caller: Caller, want: Create) -> dict[str, Any]:
-    """What the source brings: least size and fields of the record. Checks that it may be used now."""
-    if want.image is not None:
-        image = await usable_image(tx, caller, want.image)
-        fields = {"image": image.id, "bootable": True, "image_properties": boot_properties(image)}
-        return {"least_gib": least_gib(image), "fields": fields}
-    if want.snapshot is not None:
-        snapshot = await caller.find(tx.rows, Snapshot, want.snapshot, "snapshot.read")
-        if snapshot.state is not SnapshotState.AVAILABLE:
-            raise Invalid(f"Snapshot {snapshot.id} is {snapshot.state}; it must be available.")
-        source = await tx.get(Volume, snapshot.volume)
-        fields = _inherited(source) | {"source_snapshot": snapshot.id}
-        return {"least_gib": snapshot.size_gib, "fields": fields}
-    if want.volume is not None:
-        source = await caller.find(tx.rows, Volume, want.volume, "volume.read")
-        if source.state is not VolumeState.AVAILABLE:
-            raise Invalid(f"Volume {source.id} is {source.state}; to be copied it must be available.")
-        return {"least_gib": source.size_gib, "fields": _inherited(source) | {"source_volume": source.id}}
-    return {}
-
-
-def _inherited(source: Volume) -> dict[str, Any]:
-    return {"bootable": source.bootable, "image_properties": source.image_properties}
-
-
-async def usable_image(tx: Look, caller: Caller, key: UUID) -> Image:
-    """An active image that the caller may boot from. Raises NotFound, Invalid."""
-    image = await tx.maybe(Image, key)
-    visible = image is not None and (
-        caller.sees(image.project) or image.visibility in ("public", "community")
-    )
-    if image is None or not visible:
-        raise NotFound("Image", key)
-    if image.state is not ImageState.ACTIVE:
-        raise Invalid(f"Image {image.id} is {image.state}; it must be active.")
-    return image
-
-
-def least_gib(image: Image) -> int:
-    """The smallest disk, in whole GiB, that holds the image."""
-    virtual = max(image.virtual_size or 0, image.size or 0)
-    return max(image.min_disk_gib, -(-virtual // GIB), 1)
-
-
-def boot_properties(image: Image) -> dict[str, str]:
-    """What Cinder shows as volume_image_metadata, and what a guest made from the volume needs."""
-    kept = {
-        "image_id": str(image.id),
-        "image_name": image.name,
-        "disk_format": image.disk_format,
-        "container_format": image.container_format,
-        "checksum": image.checksum or "",
-        "size": str(image.size or 0),
-        "min_disk": str(image.min_disk_gib),
-        "min_ram": str(image.min_ram_mib),
-    }
-    return kept | image.properties
-
-
-async def kind_for(look: Look, key: UUID | None) -> VolumeKind:
-    """The named kind, or the default one."""
-    if key is not None:
-        return await look.get(VolumeKind, key)
-    found = await look.one(VolumeKind, default=True)
-    if found is None:
-        raise Invalid("No default volume kind is set; name one.")
-    return found
-
-
-async def pool_for(look: Look, zone: UUID | None) -> StoragePool:
-    """The pool of the zone with the most room."""
-    pools = await look.list(StoragePool, **({"zone": zone} if zone else {}))
-    if not pools:
-        raise Conflict("No storage pool serves this zone; an administrator must add one.")
-    return max(pools, key=lambda pool: pool.total_bytes - pool.used_bytes)
-
-
 async def show(cloud: Cloud, caller: Caller, key: UUID) -> Volume:
     async with cloud.view() as look:
-        volume = await caller.find(look.rows, Volume, key, "volume.read")
-    if volume.state is VolumeState.RETAINED:
-        raise NotFound("Volume", key)
-    return volume
+        return await find(look, caller, key, "volume.read")
 
 
 async def listing(
@@ -196,7 +116,7 @@ async def listing(
 async def update(cloud: Cloud, caller: Caller, key: UUID, **changes: Any) -> Volume:
     """Change name, description, metadata or bootable."""
     async with cloud.transaction(caller) as tx:
-        volume = await caller.find(tx.rows, Volume, key, "volume.update")
+        volume = await find(tx, caller, key, "volume.update")
         return await tx.put(replace(volume, **changes, updated_at=cloud.now()))
 
 
@@ -206,7 +126,7 @@ async def delete(
     """Start deleting a volume that no server holds. With snapshots: refused, unless `keep_snapshots`: then the disk
     stays, out of sight and out of quota, until the last of them is gone."""
     async with cloud.transaction(caller) as tx:
-        volume = await caller.find(tx.rows, Volume, key, "volume.delete")
+        volume = await find(tx, caller, key, "volume.delete")
         _refuse_held(volume)
         await _refuse_copied(tx, volume)
         if volume.state is VolumeState.DELETING and volume.operation:
@@ -233,7 +153,7 @@ async def _refuse_copied(tx: Tx, volume: Volume) -> None:
 
 async def extend(cloud: Cloud, caller: Caller, key: UUID, size_gib: int) -> Accepted:
     async with cloud.transaction(caller) as tx:
-        volume = await caller.find(tx.rows, Volume, key, "volume.update")
+        volume = await find(tx, caller, key, "volume.update")
         if volume.state not in (VolumeState.AVAILABLE, VolumeState.IN_USE):
             raise Conflict(f"Volume {key} is {volume.state}; to be extended it must be available or in use.")
         if not volume.size_gib < size_gib <= MAX_GIB:
@@ -291,7 +211,7 @@ async def hold(
     delete_with_server: bool = False,
 ) -> Volume:
     """AVAILABLE -> ATTACHING in the caller's transaction; whoever calls starts the work and names it in `operation`."""
-    volume = await caller.find(tx.rows, Volume, key, "volume.update")
+    volume = await find(tx, caller, key, "volume.update")
     if volume.state is not VolumeState.AVAILABLE:
         raise Conflict(f"Volume {key} is {volume.state}; to be attached it must be available.")
     if volume.project != server.project:
@@ -337,7 +257,7 @@ async def _device(tx: Tx, server: Server, asked: str | None, *, root: bool) -> s
 async def detach(cloud: Cloud, caller: Caller, key: UUID, *, server: UUID | None = None) -> Accepted:
     """Start taking a data volume from the server that holds it."""
     async with cloud.transaction(caller) as tx:
-        volume = await caller.find(tx.rows, Volume, key, "volume.update")
+        volume = await find(tx, caller, key, "volume.update")
         if volume.server is None or (server is not None and volume.server != server):
             raise Invalid(
                 f"Volume {key} is not attached to {'server ' + str(server) if server else 'a server'}."

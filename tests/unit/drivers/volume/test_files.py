@@ -141,7 +141,7 @@ async def test_a_snapshot_is_copied_while_a_guest_holds_the_volume(bench: FileBe
         await bench.pool.create_from_snapshot(copy, volume, snapshot, 1)
         assert await bench.pool.snapshots(volume) == {snapshot}
     finally:
-        await asyncio.wait_for(holder.communicate(), 20)
+        await asyncio.wait_for(holder.communicate(b"quit\n"), 20)
     assert bench.holds(copy, 0x22)
     assert bench.holds(volume, 0x33)
 

@@ -91,7 +91,9 @@ class ResetState(Struct):
 @service.action(PATH, "os-resetState", policy="os_compute_api:os-admin-actions:reset_state", body=ResetState)
 async def reset_state(request: Request, server: UUID, body: ResetState) -> None:
     if body.state not in ("active", "error"):
-        raise Invalid(f"Invalid input for field/attribute state. Value: {body.state[:40]}. It is active or error.")
+        raise Invalid(
+            f"Invalid input for field/attribute state. Value: {body.state[:40]}. It is active or error."
+        )
     await servers.reset_state(request.cloud, request.caller, server, State(body.state))
 
 
@@ -136,7 +138,13 @@ class Console(Struct):
     type: str
 
 
-CONSOLES = {"vnc": ("novnc", "xvpvnc"), "spice": ("spice-html5",), "rdp": ("rdp-html5",), "serial": ("serial",), "mks": ("webmks",)}
+CONSOLES = {
+    "vnc": ("novnc", "xvpvnc"),
+    "spice": ("spice-html5",),
+    "rdp": ("rdp-html5",),
+    "serial": ("serial",),
+    "mks": ("webmks",),
+}
 
 
 @service.operation(
@@ -210,7 +218,6 @@ class Floating(Struct):
     fixed_address: Text255 | None = None
 
 
-
 @service.action(
     PATH, "addFloatingIp", policy="os_compute_api:os-floating-ips:add", body=Floating, until=(2, 43)
 )
@@ -220,7 +227,11 @@ async def add_floating(request: Request, server: UUID, body: Floating) -> None:
     if body.fixed_address:
         held = [(port, fixed) for port, fixed in held if body.fixed_address in {one.address for one in fixed}]
     if not held:
-        raise Invalid("Specified fixed address not assigned to instance" if body.fixed_address else "No fixed IPs associated to instance")
+        raise Invalid(
+            "Specified fixed address not assigned to instance"
+            if body.fixed_address
+            else "No fixed IPs associated to instance"
+        )
     port, fixed = held[0]
     change = AddressChange(port=port.id, fixed=body.fixed_address or fixed[0].address)
     found = await floating(request, body.address)

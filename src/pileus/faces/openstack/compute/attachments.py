@@ -14,9 +14,9 @@ from pileus.core.compute.states import StateConflict
 from pileus.core.errors import Conflict, Invalid, NotFound
 from pileus.core.network.ports import NicWant
 from pileus.faces.openstack.compute.parsing import Struct, Tag, key, refuse_out_of_version, sent, truth
+from pileus.faces.openstack.compute.server_filters import one_number
 from pileus.faces.openstack.compute.service import MAX_LIMIT, service
 from pileus.faces.wire import Request, Response
-from pileus.faces.openstack.compute.server_filters import one_number
 
 INTERFACES = "/servers/{server}/os-interface"
 VOLUMES = "/servers/{server}/os-volume_attachments"
@@ -88,7 +88,9 @@ async def attach_interface(request: Request, server: UUID, body: Attach) -> dict
         accepted = await servers.attach_nic(request.cloud, request.caller, server, nic)
     except NotFound as error:
         raise Invalid(error.public) from None
-    return {"interfaceAttachment": interface(request, await one_interface(request, server, accepted.resource.id))}
+    return {
+        "interfaceAttachment": interface(request, await one_interface(request, server, accepted.resource.id))
+    }
 
 
 @service.operation(
@@ -99,7 +101,7 @@ async def detach_interface(request: Request, server: UUID, port: UUID) -> None:
 
 
 class AttachVolume(Struct):
-    volumeId: str  # noqa: N815 - the wire's name
+    volumeId: str
     device: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
     tag: Tag | UnsetType = UNSET
     delete_on_termination: bool | str | UnsetType = UNSET
@@ -158,7 +160,11 @@ async def attach_volume(request: Request, server: UUID, body: AttachVolume) -> R
     spans = {"tag": (2, 49), "delete_on_termination": (2, 79)}
     refuse_out_of_version(sent(body), spans, request.version, "volumeAttachment")
     await refuse_state(request, server, "attach_volume")
-    delete = truth(body.delete_on_termination, "delete_on_termination") if body.delete_on_termination is not UNSET else False
+    delete = (
+        truth(body.delete_on_termination, "delete_on_termination")
+        if body.delete_on_termination is not UNSET
+        else False
+    )
     try:
         accepted = await volumes.attach(
             request.cloud,
@@ -181,9 +187,9 @@ async def refuse_state(request: Request, server: UUID, verb: str) -> None:
 
 
 class ChangeVolume(Struct):
-    volumeId: str  # noqa: N815 - the wire's name
+    volumeId: str
     id: str | UnsetType = UNSET
-    serverId: str | UnsetType = UNSET  # noqa: N815 - the wire's name
+    serverId: str | UnsetType = UNSET
     device: str | None | UnsetType = UNSET
     tag: str | None | UnsetType = UNSET
     delete_on_termination: bool | str | UnsetType = UNSET

@@ -9,7 +9,15 @@ from msgspec import UNSET, Meta, UnsetType, field
 from pileus.core.compute import sizes
 from pileus.core.compute.records import Size
 from pileus.core.errors import Invalid, NotFound
-from pileus.faces.openstack.compute.parsing import Name, Struct, name, number, refuse_out_of_version, sent, truth
+from pileus.faces.openstack.compute.parsing import (
+    Name,
+    Struct,
+    name,
+    number,
+    refuse_out_of_version,
+    sent,
+    truth,
+)
 from pileus.faces.openstack.compute.server_filters import one_number, sign
 from pileus.faces.openstack.compute.service import MAX_LIMIT, links, service
 from pileus.faces.wire import Request, page
@@ -63,7 +71,9 @@ async def listed(request: Request) -> Page[Size]:
     known = {"limit", "marker", "is_public", "minRam", "minDisk", "sort_key", "sort_dir"}
     if request.version >= (2, 75):
         for parameter in query.keys() - known:
-            raise Invalid(f"Invalid input for query parameters. Additional properties are not allowed ('{parameter}' was unexpected)")
+            raise Invalid(
+                f"Invalid input for query parameters. Additional properties are not allowed ('{parameter}' was unexpected)"
+            )
     equals: dict[str, Any] = {}
     if request.caller.admin:
         public = query.get("is_public", "true")
@@ -72,9 +82,18 @@ async def listed(request: Request) -> Page[Size]:
     order = sign(query.get("sort_dir", "asc")) + sort_column(query.get("sort_key", "flavorid"))
     found = await sizes.listing(request.cloud, request.caller, order=(order,), **equals)
     least_ram, least_disk = one_number(request, "minRam") or 0, one_number(request, "minDisk") or 0
-    found = [size for size in found if size.memory_mib >= least_ram and size.disk_gib >= least_disk and not size.disabled]
+    found = [
+        size
+        for size in found
+        if size.memory_mib >= least_ram and size.disk_gib >= least_disk and not size.disabled
+    ]
     return page(
-        request, found, one_number(request, "limit"), MAX_LIMIT, key=lambda size: size.ref, marker=query.get("marker")
+        request,
+        found,
+        one_number(request, "limit"),
+        MAX_LIMIT,
+        key=lambda size: size.ref,
+        marker=query.get("marker"),
     )
 
 
@@ -89,7 +108,11 @@ async def index(request: Request) -> dict[str, Any]:
     cut = await listed(request)
     shown = []
     for size in cut.items:
-        own: dict[str, Any] = {"id": size.ref, "name": size.name, "links": links(request, "flavors", size.ref)}
+        own: dict[str, Any] = {
+            "id": size.ref,
+            "name": size.name,
+            "links": links(request, "flavors", size.ref),
+        }
         shown.append(own | ({"description": size.description or None} if request.version >= (2, 55) else {}))
     return {"flavors": shown, **cut.links("flavors")}
 
@@ -118,7 +141,9 @@ class Create(Struct):
     description: Annotated[str, Meta(max_length=65535)] | None | UnsetType = UNSET
 
 
-@service.operation("POST", "/flavors", policy="os_compute_api:os-flavor-manage:create", body=("flavor", Create))
+@service.operation(
+    "POST", "/flavors", policy="os_compute_api:os-flavor-manage:create", body=("flavor", Create)
+)
 async def create(request: Request, body: Create) -> dict[str, Any]:
     refuse_out_of_version(sent(body), {"description": (2, 55)}, request.version, "flavor")
     check_factor(body.rxtx_factor)
@@ -142,7 +167,9 @@ def check_factor(factor: float | str) -> None:
     except ValueError:
         good = False
     if not good:
-        raise Invalid(f"Invalid input for field/attribute rxtx_factor. Value: {factor}. It is not a positive number.")
+        raise Invalid(
+            f"Invalid input for field/attribute rxtx_factor. Value: {factor}. It is not a positive number."
+        )
 
 
 def reference(given: str | int | None) -> str:
@@ -150,7 +177,9 @@ def reference(given: str | int | None) -> str:
         return ""
     text = str(given)
     if len(text) > 255 or not REF.fullmatch(text):
-        raise Invalid("Invalid input for field/attribute id. It has 1 to 255 letters, digits, '.', '_', '-' and inner spaces.")
+        raise Invalid(
+            "Invalid input for field/attribute id. It has 1 to 255 letters, digits, '.', '_', '-' and inner spaces."
+        )
     return text
 
 
@@ -247,11 +276,23 @@ def project(body: Tenant) -> UUID:
         raise Invalid(f"Project ID {body.tenant[:64]} is not a valid project.") from None
 
 
-@service.action(ONE + "/action", "addTenantAccess", policy="os_compute_api:os-flavor-access:add_tenant_access", body=Tenant, status=200)
+@service.action(
+    ONE + "/action",
+    "addTenantAccess",
+    policy="os_compute_api:os-flavor-access:add_tenant_access",
+    body=Tenant,
+    status=200,
+)
 async def add_access(request: Request, flavor: str, body: Tenant) -> dict[str, Any]:
     return access_view(await sizes.grant(request.cloud, request.caller, flavor, project(body)))
 
 
-@service.action(ONE + "/action", "removeTenantAccess", policy="os_compute_api:os-flavor-access:remove_tenant_access", body=Tenant, status=200)
+@service.action(
+    ONE + "/action",
+    "removeTenantAccess",
+    policy="os_compute_api:os-flavor-access:remove_tenant_access",
+    body=Tenant,
+    status=200,
+)
 async def remove_access(request: Request, flavor: str, body: Tenant) -> dict[str, Any]:
     return access_view(await sizes.revoke(request.cloud, request.caller, flavor, project(body)))

@@ -51,15 +51,21 @@ def failed(operation: Operation) -> bool:
     return operation.outcome not in (Outcome.RUNNING, Outcome.DONE)
 
 
-@service.operation("GET", "/servers/{server}/os-instance-actions", policy="os_compute_api:os-instance-actions:list")
+@service.operation(
+    "GET", "/servers/{server}/os-instance-actions", policy="os_compute_api:os-instance-actions:list"
+)
 async def actions(request: Request, server: UUID) -> dict[str, Any]:
     found = await history.of_server(request.cloud, request.caller, server, deleted=request.version >= (2, 21))
     if request.version < (2, 58):
         return {"instanceActions": [view(request, server, operation) for operation in found]}
     given = dict(request.query)
-    allowed = {"limit", "marker", "changes-since"} | ({"changes-before"} if request.version >= (2, 66) else set())
+    allowed = {"limit", "marker", "changes-since"} | (
+        {"changes-before"} if request.version >= (2, 66) else set()
+    )
     for parameter in given.keys() - allowed:
-        raise Invalid(f"Invalid input for query parameters. Additional properties are not allowed ('{parameter}' was unexpected)")
+        raise Invalid(
+            f"Invalid input for query parameters. Additional properties are not allowed ('{parameter}' was unexpected)"
+        )
     since, before = moment(given, "changes-since"), moment(given, "changes-before")
     if since and before and before < since:
         raise Invalid("The value of changes-since must be less than or equal to changes-before.")

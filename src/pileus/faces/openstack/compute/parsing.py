@@ -17,7 +17,9 @@ from pileus.faces.wire.versions import within
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
 Text255 = Annotated[str, Meta(max_length=255)]
 Tag = Annotated[str, Meta(min_length=1, max_length=60, pattern=r"^[^,/]*$")]
-Metadata = dict[Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9-_:. ]{1,255}$")], Text255]
+Metadata = dict[
+    Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9-_:. ]{1,255}$")], Text255
+]
 TRUE = frozenset({"1", "t", "true", "on", "y", "yes"})
 FALSE = frozenset({"0", "f", "false", "off", "n", "no"})
 HOSTNAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")
@@ -45,7 +47,9 @@ def truthy(text: str | None) -> bool:
 def number(value: Any, field: str, *, least: int = 0, most: int = 0x7FFFFFFF) -> int:
     text = str(value)
     if isinstance(value, bool) or not re.fullmatch(r"-?[0-9]{1,12}", text):
-        raise Invalid(f"Invalid input for field/attribute {field}. Value: {value}. {value!r} is not an integer.")
+        raise Invalid(
+            f"Invalid input for field/attribute {field}. Value: {value}. {value!r} is not an integer."
+        )
     if not least <= int(text) <= most:
         raise Invalid(
             f"Invalid input for field/attribute {field}. Value: {value}. It must be between {least} and {most}."
@@ -67,7 +71,9 @@ def key(value: str | None, field: str) -> UUID:
     try:
         return UUID(value or "")
     except ValueError:
-        raise Invalid(f"Invalid input for field/attribute {field}. Value: {value}. {value!r} is not a 'uuid'.") from None
+        raise Invalid(
+            f"Invalid input for field/attribute {field}. Value: {value}. {value!r} is not a 'uuid'."
+        ) from None
 
 
 def decoded(text: str, field: str) -> bytes:
@@ -87,7 +93,9 @@ def hostname(value: str, version: Version) -> str:
     return value
 
 
-def refuse_out_of_version(given: Mapping[str, Any], spans: Mapping[str, Span], version: Version, where: str) -> None:
+def refuse_out_of_version(
+    given: Mapping[str, Any], spans: Mapping[str, Span], version: Version, where: str
+) -> None:
     """Invalid for a field that the request's version does not have (yet, or any more)."""
     for field, span in spans.items():
         if field in given and not within(span, version):

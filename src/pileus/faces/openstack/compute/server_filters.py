@@ -20,25 +20,18 @@ from pileus.faces.wire.paging import Page
 from pileus.store import ge, le
 
 NAMES = frozenset(
-    "user_id project_id tenant_id launch_index image_ref image kernel_id ramdisk_id hostname key_name power_state "
-    "vm_state task_state host node flavor reservation_id launched_at terminated_at availability_zone name "
-    "display_name description display_description locked_by uuid root_device_name config_drive access_ip_v4 "
-    "access_ip_v6 auto_disk_config progress sort_key sort_dir all_tenants soft_deleted deleted status "
-    "changes-since ip ip6 created_at limit marker".split()
+    ["user_id", "project_id", "tenant_id", "launch_index", "image_ref", "image", "kernel_id", "ramdisk_id", "hostname", "key_name", "power_state", "vm_state", "task_state", "host", "node", "flavor", "reservation_id", "launched_at", "terminated_at", "availability_zone", "name", "display_name", "description", "display_description", "locked_by", "uuid", "root_device_name", "config_drive", "access_ip_v4", "access_ip_v6", "auto_disk_config", "progress", "sort_key", "sort_dir", "all_tenants", "soft_deleted", "deleted", "status", "changes-since", "ip", "ip6", "created_at", "limit", "marker"]
 )
 JOINED = frozenset(
-    "block_device_mapping services metadata system_metadata info_cache security_groups pci_devices".split()
+    ["block_device_mapping", "services", "metadata", "system_metadata", "info_cache", "security_groups", "pci_devices"]
 )
 TAGS = frozenset({"tags", "tags-any", "not-tags", "not-tags-any"})
 EVERYONES = frozenset(
-    "reservation_id name status image flavor ip ip6 changes-since changes-before all_tenants tags tags-any not-tags "
-    "not-tags-any locked sort_key sort_dir limit marker host_status access_ip_v4 access_ip_v6 hostname description "
-    "display_name display_description image_ref uuid tenant_id project_id".split()
+    ["reservation_id", "name", "status", "image", "flavor", "ip", "ip6", "changes-since", "changes-before", "all_tenants", "tags", "tags-any", "not-tags", "not-tags-any", "locked", "sort_key", "sort_dir", "limit", "marker", "host_status", "access_ip_v4", "access_ip_v6", "hostname", "description", "display_name", "display_description", "image_ref", "uuid", "tenant_id", "project_id"]
 )
 """What anyone may filter by; the rest is ignored for those who are no administrators."""
 SINCE_2_83 = frozenset(
-    "availability_zone config_drive key_name created_at launched_at terminated_at power_state task_state vm_state "
-    "progress user_id".split()
+    ["availability_zone", "config_drive", "key_name", "created_at", "launched_at", "terminated_at", "power_state", "task_state", "vm_state", "progress", "user_id"]
 )
 ORDERS = {
     "created_at": "created_at",
@@ -63,13 +56,10 @@ ORDERS = {
     "locked": "locked",
 }
 SAME_FOR_ALL = frozenset(
-    "access_ip_v4 access_ip_v6 auto_disk_config kernel_id launch_index locked_by progress ramdisk_id "
-    "root_device_name terminated_at".split()
+    ["access_ip_v4", "access_ip_v6", "auto_disk_config", "kernel_id", "launch_index", "locked_by", "progress", "ramdisk_id", "root_device_name", "terminated_at"]
 )
 IGNORED = frozenset(
-    "architecture cell_name cleaned default_ephemeral_device default_swap_device deleted deleted_at "
-    "disable_terminate ephemeral_gb ephemeral_key_uuid id key_data launched_on memory_mb os_type reservation_id "
-    "root_gb shutdown_terminate user_data vcpus vm_mode".split()
+    ["architecture", "cell_name", "cleaned", "default_ephemeral_device", "default_swap_device", "deleted", "deleted_at", "disable_terminate", "ephemeral_gb", "ephemeral_key_uuid", "id", "key_data", "launched_on", "memory_mb", "os_type", "reservation_id", "root_gb", "shutdown_terminate", "user_data", "vcpus", "vm_mode"]
 )
 """Once accepted and never obeyed; an error from 2.75 on."""
 MAX_REPEATS = 3
@@ -133,7 +123,9 @@ def one_number(request: Request, name: str) -> int | None:
     if text is None:
         return None
     if not re.fullmatch(r"[0-9]{1,12}", text):
-        raise Invalid(f"Invalid input for query parameters {name}. Value: {text}. It is not a number of 0 or more.")
+        raise Invalid(
+            f"Invalid input for query parameters {name}. Value: {text}. It is not a number of 0 or more."
+        )
     return int(text)
 
 
@@ -334,8 +326,14 @@ def texts_of(picture: Picture) -> list[str]:
 
 def pattern(text: str, name: str) -> re.Pattern[str]:
     """A regular expression that cannot keep us busy: groups are not repeated, and repeats are few."""
-    if len(text) > 255 or re.search(r"\)\s*[*+{?]|\\[0-9]", text) or len(re.findall(r"[*+{]", text)) > MAX_REPEATS:
-        raise Invalid(f"Invalid input for query parameters {name}: the expression is too complex; use a simpler one.")
+    if (
+        len(text) > 255
+        or re.search(r"\)\s*[*+{?]|\\[0-9]", text)
+        or len(re.findall(r"[*+{]", text)) > MAX_REPEATS
+    ):
+        raise Invalid(
+            f"Invalid input for query parameters {name}: the expression is too complex; use a simpler one."
+        )
     try:
         return re.compile(text, re.IGNORECASE)
     except re.error as error:
@@ -348,14 +346,20 @@ def orders(request: Request) -> tuple[str, ...]:
     for at, key in enumerate(keys):
         if key in IGNORED or (key == "locked" and request.version < (2, 73)):
             if request.version >= (2, 75):
-                raise Invalid(f"Invalid input for query parameters sort_key. Value: {key}. It is not one to sort by.")
+                raise Invalid(
+                    f"Invalid input for query parameters sort_key. Value: {key}. It is not one to sort by."
+                )
             continue
         if key not in ORDERS and key not in SAME_FOR_ALL:
-            raise Invalid(f"Invalid input for query parameters sort_key. Value: {key}. It is not one to sort by.")
+            raise Invalid(
+                f"Invalid input for query parameters sort_key. Value: {key}. It is not one to sort by."
+            )
         if key in ("host", "node") and not request.caller.admin:
             raise Forbidden("Only administrators can sort servers by compute host or node")
         if key in ORDERS:
-            terms.append(sign(directions[min(at, len(directions) - 1)] if directions else "desc") + ORDERS[key])
+            terms.append(
+                sign(directions[min(at, len(directions) - 1)] if directions else "desc") + ORDERS[key]
+            )
     if not terms:
         terms = [sign(directions[0] if directions else "desc") + "created_at"]
     return tuple(dict.fromkeys(terms))

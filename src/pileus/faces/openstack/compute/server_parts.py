@@ -61,9 +61,7 @@ async def put_metadata_item(request: Request, server: UUID, item: str, body: Ite
     return {"meta": dict(body.meta)}
 
 
-@service.operation(
-    "DELETE", METADATA + "/{item}", policy="os_compute_api:server-metadata:delete", status=204
-)
+@service.operation("DELETE", METADATA + "/{item}", policy="os_compute_api:server-metadata:delete", status=204)
 async def drop_metadata_item(request: Request, server: UUID, item: str) -> None:
     await servers.change_metadata(request.cloud, request.caller, server, drop=(item,))
 
@@ -103,7 +101,9 @@ async def put_tag(request: Request, server: UUID, tag: str) -> Response:
     try:
         msgspec.convert(tag, Tag)
     except msgspec.ValidationError:
-        raise Invalid(f"Invalid input for field/attribute tag. Value: {tag[:60]}. It has 1 to 60 characters, no '/' and no ','.") from None
+        raise Invalid(
+            f"Invalid input for field/attribute tag. Value: {tag[:60]}. It has 1 to 60 characters, no '/' and no ','."
+        ) from None
     before = await servers.show(request.cloud, request.caller, server)
     if tag in before.tags:
         return Response(204)
@@ -145,7 +145,9 @@ async def addresses(request: Request, server: UUID) -> dict[str, list[dict[str, 
     }
 
 
-@service.operation("GET", "/servers/{server}/os-security-groups", policy="os_compute_api:os-security-groups:list")
+@service.operation(
+    "GET", "/servers/{server}/os-security-groups", policy="os_compute_api:os-security-groups:list"
+)
 async def security_groups(request: Request, server: UUID) -> dict[str, Any]:
     picture = await pictures.show(request.cloud, request.caller, server)
     shown = []

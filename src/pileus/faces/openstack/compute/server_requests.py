@@ -49,7 +49,9 @@ class Mapping1(Struct):
     volume_id: str | None = None
     snapshot_id: str | None = None
     volume_size: int | str | None = None
-    device_name: Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9._/-]*$")] | None = None
+    device_name: Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9._/-]*$")] | None = (
+        None
+    )
     delete_on_termination: Loose = False
     no_device: Any = None
     connection_info: str | None = None
@@ -190,7 +192,9 @@ def access_address(value: str, field_name: str) -> str:
         return str((IPv4Address if field_name == "accessIPv4" else IPv6Address)(value)) if value else ""
     except ValueError:
         version = field_name[-2:]
-        raise Invalid(f"Invalid input for field/attribute {field_name}. Value: {value}. It is not an IP{version} address.") from None
+        raise Invalid(
+            f"Invalid input for field/attribute {field_name}. Value: {value}. It is not an IP{version} address."
+        ) from None
 
 
 async def place(request: Request, want: CreateServer) -> tuple[UUID | None, UUID | None]:
@@ -258,9 +262,7 @@ def nic(request: Request, network: Network) -> NicWant:
     try:
         return NicWant(network=UUID(network.uuid), address=network.fixed_ip)
     except ValueError:
-        raise Invalid(
-            f"Bad networks format: network uuid is not in proper format ({network.uuid})"
-        ) from None
+        raise Invalid(f"Bad networks format: network uuid is not in proper format ({network.uuid})") from None
 
 
 async def security_groups(request: Request, want: CreateServer) -> tuple[UUID, ...]:
@@ -271,7 +273,9 @@ async def security_groups(request: Request, want: CreateServer) -> tuple[UUID, .
 
 async def group_named(request: Request, text: str) -> SecurityGroup:
     await groups.ensure_default(request.cloud, request.caller)
-    own = [group for group, _ in await groups.list_(request.cloud, request.caller, project=request.caller.home)]
+    own = [
+        group for group, _ in await groups.list_(request.cloud, request.caller, project=request.caller.home)
+    ]
     found = [group for group in own if text in (str(group.id), group.name)]
     if len(found) > 1:
         raise Invalid(f"Multiple security groups found matching '{text}'. Use an ID to be more specific.")
@@ -319,7 +323,9 @@ async def boot(request: Request, want: CreateServer) -> tuple[UUID | None, tuple
         else:
             disks.append(read[0])
     if roots > 1:
-        raise Invalid("Block Device Mapping is Invalid: Boot sequence for the instance and image/block device mapping combination is not valid.")
+        raise Invalid(
+            "Block Device Mapping is Invalid: Boot sequence for the instance and image/block device mapping combination is not valid."
+        )
     if any(disk.boot for disk in disks):
         # The image then only names what the boot volume is made from.
         image = None

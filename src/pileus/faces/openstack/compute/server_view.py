@@ -95,7 +95,11 @@ def versioned(request: Request, picture: Picture, *, one: bool) -> dict[str, Any
 def extended(picture: Picture, version: tuple[int, int]) -> dict[str, Any]:
     server, host = picture.server, picture.host
     name = host.hostname if host else None
-    shown: dict[str, Any] = {"host": name, "instance_name": f"instance-{server.id.hex[:8]}", "hypervisor_hostname": name}
+    shown: dict[str, Any] = {
+        "host": name,
+        "instance_name": f"instance-{server.id.hex[:8]}",
+        "hypervisor_hostname": name,
+    }
     if version >= (2, 3):
         shown |= {
             "hostname": server.hostname,
@@ -134,7 +138,10 @@ def image(request: Request, server: Server) -> Any:
 def flavor(request: Request, server: Server, size: Size | None) -> dict[str, Any]:
     ref = size.ref if size else str(server.size)
     if request.version < (2, 47):
-        return {"id": ref, "links": [link for link in links(request, "flavors", ref) if link["rel"] == "bookmark"]}
+        return {
+            "id": ref,
+            "links": [link for link in links(request, "flavors", ref) if link["rel"] == "bookmark"],
+        }
     shown: dict[str, Any] = {
         "vcpus": server.vcpus,
         "ram": server.memory_mib,
@@ -153,9 +160,9 @@ def addresses(interfaces: list[Interface]) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
     for interface in interfaces:
         name = interface.network.name if interface.network else str(interface.port.network)
-        listed = [
-            (address.address, "fixed") for address in interface.addresses
-        ] + [(outer.address, "floating") for outer in interface.outer]
+        listed = [(address.address, "fixed") for address in interface.addresses] + [
+            (outer.address, "floating") for outer in interface.outer
+        ]
         for text, kind in listed:
             found.setdefault(name, []).append(
                 {
@@ -182,5 +189,3 @@ def fault(server: Server) -> dict[str, Any]:
 
 def plain_time(at: Any) -> str | None:
     return at.strftime(PLAIN) if at is not None else None
-
-

@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import UNSET, UnsetType, field
 
 from pileus.core.compute import pictures, servers
-from pileus.core.errors import NotFound
+from pileus.core.errors import Invalid, NotFound
 from pileus.faces.openstack.compute import server_filters, server_view
 from pileus.faces.openstack.compute.parsing import (
     Name,
@@ -27,7 +27,6 @@ from pileus.faces.openstack.compute.server_requests import (
 from pileus.faces.openstack.compute.server_view import FACET
 from pileus.faces.openstack.compute.service import links, service
 from pileus.faces.wire import Request, Response, Span
-from pileus.core.errors import Invalid
 
 
 class UpdateServer(Struct):
@@ -59,7 +58,8 @@ async def create(request: Request, body: CreateBody) -> Any:
         "id": str(made.id),
         "links": own,
         "OS-DCF:diskConfig": want.facets.get(FACET, {}).get("diskConfig", "MANUAL"),
-        "security_groups": [{"name": group.name} for group in body.server.security_groups] or [{"name": "default"}],
+        "security_groups": [{"name": group.name} for group in body.server.security_groups]
+        or [{"name": "default"}],
         "adminPass": want.admin_password,
     }
     return Response(202, {"server": shown}, {"location": own[0]["href"]})

@@ -12,7 +12,9 @@ from pileus.faces.wire import Request, Response, Service, Versions, WireError
 
 ROOT = "/compute"
 PREFIX = "/compute/v2.1"
-VERSIONS = Versions("compute", (2, 1), (2, 96), legacy_header="X-OpenStack-Nova-API-Version", aliases=("nova",))
+VERSIONS = Versions(
+    "compute", (2, 1), (2, 96), legacy_header="X-OpenStack-Nova-API-Version", aliases=("nova",)
+)
 MAX_LIMIT = 1000
 STATUSES: Mapping[Kind, int] = {
     Kind.INVALID: 400,

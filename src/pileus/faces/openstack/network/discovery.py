@@ -83,11 +83,6 @@ async def resources(request: Request) -> Shown:
     }
 
 
-@SERVICE.operation("GET", f"{V2}/", public=True)
-async def resources_with_slash(request: Request) -> Shown:
-    return await resources(request)
-
-
 @SERVICE.operation("GET", f"{V2}/extensions")
 async def list_extensions(request: Request) -> Shown:
     return {"extensions": [listing.fields(request, extension(alias)) for alias in EXTENSIONS]}

@@ -1,0 +1,29 @@
+"""The caller behind a CloudStack key or session: its account, and what else it may act on."""
+
+from uuid import UUID
+
+import msgspec
+
+from pileus.core.caller import MEMBER, READER, Caller
+from pileus.core.cloud import Cloud
+from pileus.core.identity import login
+from pileus.core.identity.access import effective
+from pileus.core.identity.records import Assignment, Scope, User
+
+
+async def caller_of(cloud: Cloud, user: User, project: UUID | None = None) -> Caller:
+    """As login's, and it also acts on what is in the projects in which the user may do at least as much.
+    Raises Unauthenticated, Forbidden."""
+    caller = await login.caller_of(cloud, user, project)
+    if caller.admin:
+        return caller
+    reach = set(caller.visible or ())
+    needed = MEMBER if MEMBER in caller.roles else READER
+    async with cloud.view() as look:
+        for assignment in await look.list(Assignment, user=user.id, scope=Scope.PROJECT):
+            if assignment.target in reach or assignment.target == caller.project:
+                continue
+            roles = await effective(look, user.id, Scope.PROJECT, assignment.target)
+            if any(role.name == needed for role in roles):
+                reach.add(assignment.target)
+    return msgspec.structs.replace(caller, visible=frozenset(reach)) if reach else caller
