@@ -69,7 +69,9 @@ async def browser() -> AsyncIterator[Page]:
     program = shutil.which("chromium")
     assert program, "chromium is not installed: run tools/install test"
     child = subprocess.Popen(
-        [program, *OPTIONS, f"--user-data-dir={profile}", "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [program, *OPTIONS, f"--user-data-dir={profile}", "about:blank"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         port = await _port(profile, child)

@@ -26,7 +26,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def until(what: str, check: Callable[[], T | None | bool], seconds: float = 120.0, pause: float = 0.2) -> T:
+def until(what: str, check: Callable[[], T | bool | None], seconds: float = 120.0, pause: float = 0.2) -> T:
     """Ask until the answer is true; the last answer is told when it never comes."""
     deadline = time.monotonic() + seconds
     while True:
@@ -38,7 +38,13 @@ def until(what: str, check: Callable[[], T | None | bool], seconds: float = 120.
         time.sleep(pause)
 
 
-def run(command: Sequence[str | Path], *, timeout: float = 300, env: dict[str, str] | None = None, check: bool = True) -> str:
+def run(
+    command: Sequence[str | Path],
+    *,
+    timeout: float = 300,
+    env: dict[str, str] | None = None,
+    check: bool = True,
+) -> str:
     done = subprocess.run(
         [str(part) for part in command],
         capture_output=True,
@@ -48,7 +54,9 @@ def run(command: Sequence[str | Path], *, timeout: float = 300, env: dict[str, s
         check=False,
     )
     if check and done.returncode != 0:
-        raise AssertionError(f"{' '.join(map(str, command))} -> {done.returncode}\n{done.stdout}\n{done.stderr}")
+        raise AssertionError(
+            f"{' '.join(map(str, command))} -> {done.returncode}\n{done.stdout}\n{done.stderr}"
+        )
     return done.stdout
 
 
@@ -171,7 +179,9 @@ class Login:
         until(f"SSH at {self.address}", lambda: self.tries("true"), seconds)
 
     def tries(self, text: str) -> bool:
-        return subprocess.run(self.command(text), capture_output=True, timeout=60, check=False).returncode == 0
+        return (
+            subprocess.run(self.command(text), capture_output=True, timeout=60, check=False).returncode == 0
+        )
 
     def __call__(self, text: str) -> str:
         return run(self.command(text), timeout=120).strip()

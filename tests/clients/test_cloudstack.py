@@ -33,7 +33,9 @@ def offering(cloud: RealCloud) -> str:
 def network(cloud: RealCloud, zone: str) -> Iterator[dict[str, Any]]:
     offerings = cloud.cs("listNetworkOfferings", guestiptype="Isolated", state="Enabled")["networkoffering"]
     chosen = next(o for o in offerings if "SourceNat" in {s["name"] for s in o["service"]})
-    made = cloud.cs("createNetwork", name="isolated", displaytext="isolated", zoneid=zone, networkofferingid=chosen["id"])
+    made = cloud.cs(
+        "createNetwork", name="isolated", displaytext="isolated", zoneid=zone, networkofferingid=chosen["id"]
+    )
     yield made["network"]
     cloud.cs("deleteNetwork", id=made["network"]["id"])
     assert made["network"]["id"] not in cloud.nb("list", "Logical_Switch")
@@ -63,12 +65,23 @@ def test_a_machine_answers_ssh_through_static_nat_and_a_firewall_rule(
 ) -> None:
     assert machine["state"] == "Running"
     address = cloud.cs("associateIpAddress", networkid=network["id"])["ipaddress"]
-    assert cloud.cs("enableStaticNat", ipaddressid=address["id"], virtualmachineid=machine["id"])["success"] in (True, "true")
+    assert cloud.cs("enableStaticNat", ipaddressid=address["id"], virtualmachineid=machine["id"])[
+        "success"
+    ] in (True, "true")
     ssh = Login(address["ipaddress"], key)
-    until("the guest is up", lambda: "boot finished" in cloud.openstack("console", "log", "show", machine["id"]), 300)
+    until(
+        "the guest is up",
+        lambda: "boot finished" in cloud.openstack("console", "log", "show", machine["id"]),
+        300,
+    )
     assert not ssh.tries("true"), "the firewall lets nothing in before there is a rule"
     rule = cloud.cs(
-        "createFirewallRule", ipaddressid=address["id"], protocol="tcp", startport="22", endport="22", cidrlist="0.0.0.0/0"
+        "createFirewallRule",
+        ipaddressid=address["id"],
+        protocol="tcp",
+        startport="22",
+        endport="22",
+        cidrlist="0.0.0.0/0",
     )["firewallrule"]
     ssh.wait(60)
     assert ssh("hostname") == "cs-web"
@@ -96,7 +109,9 @@ def test_a_volume_is_made_attached_resized_and_snapshotted(
 ) -> None:
     offerings = cloud.cs("listDiskOfferings")["diskoffering"]
     custom = next(o for o in offerings if o["iscustomized"])
-    volume = cloud.cs("createVolume", name="cs-data", zoneid=zone, diskofferingid=custom["id"], size="1")["volume"]
+    volume = cloud.cs("createVolume", name="cs-data", zoneid=zone, diskofferingid=custom["id"], size="1")[
+        "volume"
+    ]
     cloud.cs("attachVolume", id=volume["id"], virtualmachineid=machine["id"])
     assert volume["id"] in cloud.disks()
     assert volume["id"] in cloud.virsh("dumpxml", machine["id"])
@@ -111,11 +126,29 @@ def test_a_volume_is_made_attached_resized_and_snapshotted(
 
 
 def test_each_api_sees_and_deletes_what_the_other_made(
-    cloud: RealCloud, zone: str, template: str, offering: str, network: dict[str, Any], machine: dict[str, Any]
+    cloud: RealCloud,
+    zone: str,
+    template: str,
+    offering: str,
+    network: dict[str, Any],
+    machine: dict[str, Any],
 ) -> None:
     listed = {s["ID"]: s["Status"] for s in cloud.openstack("server", "list", "-f", "json")}
     assert listed[machine["id"]] == "ACTIVE"
-    cloud.openstack("server", "create", "by-nova", "--flavor", "tiny", "--image", template, "--network", network["id"], "--wait", "-f", "json")
+    cloud.openstack(
+        "server",
+        "create",
+        "by-nova",
+        "--flavor",
+        "tiny",
+        "--image",
+        template,
+        "--network",
+        network["id"],
+        "--wait",
+        "-f",
+        "json",
+    )
     machines = {m["name"]: m for m in cloud.cs("listVirtualMachines")["virtualmachine"]}
     assert machines["by-nova"]["state"] == "Running"
     cloud.cs("destroyVirtualMachine", id=machines["by-nova"]["id"], expunge="true")
@@ -128,11 +161,20 @@ def test_stop_destroy_and_recover(
     cloud: RealCloud, zone: str, template: str, offering: str, network: dict[str, Any]
 ) -> None:
     made = cloud.cs(
-        "deployVirtualMachine", name="cs-2", zoneid=zone, templateid=template, serviceofferingid=offering, networkids=network["id"]
+        "deployVirtualMachine",
+        name="cs-2",
+        zoneid=zone,
+        templateid=template,
+        serviceofferingid=offering,
+        networkids=network["id"],
     )["virtualmachine"]
-    assert cloud.cs("stopVirtualMachine", id=made["id"], forced="true")["virtualmachine"]["state"] == "Stopped"
+    assert (
+        cloud.cs("stopVirtualMachine", id=made["id"], forced="true")["virtualmachine"]["state"] == "Stopped"
+    )
     assert cloud.cs("startVirtualMachine", id=made["id"])["virtualmachine"]["state"] == "Running"
-    assert cloud.cs("rebootVirtualMachine", id=made["id"], forced="true")["virtualmachine"]["state"] == "Running"
+    assert (
+        cloud.cs("rebootVirtualMachine", id=made["id"], forced="true")["virtualmachine"]["state"] == "Running"
+    )
     assert cloud.cs("destroyVirtualMachine", id=made["id"])["virtualmachine"]["state"] == "Destroyed"
     assert cloud.cs("recoverVirtualMachine", id=made["id"])["virtualmachine"]["state"] == "Stopped"
     cloud.cs("destroyVirtualMachine", id=made["id"])

@@ -17,7 +17,9 @@ def server(cloud: RealCloud, image: str, tmp_path: Path) -> Iterator[str]:
     data = tmp_path / "data"
     data.write_text(USER_DATA)
     cloud.openstack("network", "create", "screens", "-f", "json")
-    cloud.openstack("subnet", "create", "screens", "--network", "screens", "--subnet-range", "10.78.0.0/24", "-f", "json")
+    cloud.openstack(
+        "subnet", "create", "screens", "--network", "screens", "--subnet-range", "10.78.0.0/24", "-f", "json"
+    )
     cloud.openstack(
         "server", "create", "screen", "--flavor", "tiny", "--image", image, "--network", "screens",
         "--user-data", str(data), "--use-config-drive", "--wait", "-f", "json",
@@ -28,7 +30,9 @@ def server(cloud: RealCloud, image: str, tmp_path: Path) -> Iterator[str]:
     cloud.openstack("network", "delete", "screens")
 
 
-def test_what_is_typed_in_the_browser_arrives_in_the_guest(cloud: RealCloud, server: str, tmp_path: Path) -> None:
+def test_what_is_typed_in_the_browser_arrives_in_the_guest(
+    cloud: RealCloud, server: str, tmp_path: Path
+) -> None:
     url = cloud.openstack("console", "url", "show", "--novnc", server, "-f", "json")["url"]
     assert url.startswith(cloud.url)
 
@@ -41,7 +45,9 @@ def test_what_is_typed_in_the_browser_arrives_in_the_guest(cloud: RealCloud, ser
             await asyncio.sleep(2)
             await page.type("s3cret-word\n")
             await asyncio.sleep(2)
-            await page.type("echo typed-$((40+2)) | su -c 'cat > /dev/ttyS0' pileus || echo typed-42 > /dev/ttyS0\n")
+            await page.type(
+                "echo typed-$((40+2)) | su -c 'cat > /dev/ttyS0' pileus || echo typed-42 > /dev/ttyS0\n"
+            )
             await page.screenshot(tmp_path / "screen.png")
             for _ in range(100):
                 if "typed-42" in await asyncio.to_thread(cloud.openstack, "console", "log", "show", server):
@@ -62,7 +68,9 @@ def test_a_console_link_works_once(cloud: RealCloud, server: str) -> None:
             await page.open("about:blank")
             await page.open(url)
             await page.until_text(
-                "#status", "Not connected: the link was used, is too old, or the server is off. Ask for a new one.", 60
+                "#status",
+                "Not connected: the link was used, is too old, or the server is off. Ask for a new one.",
+                60,
             )
 
     asyncio.run(scene())

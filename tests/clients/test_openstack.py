@@ -60,9 +60,22 @@ def servers(
     """Two servers: the first is told about itself by the metadata service, the second by a config drive."""
     script = tmp_path_factory.mktemp("data") / "script"
     script.write_text(USER_DATA)
-    options = ["--flavor", "tiny", "--image", image, "--network", network, "--key-name", pair, "--user-data", str(script)]
+    options = [
+        "--flavor",
+        "tiny",
+        "--image",
+        image,
+        "--network",
+        network,
+        "--key-name",
+        pair,
+        "--user-data",
+        str(script),
+    ]
     for name, drive in (("web-1", []), ("web-2", ["--use-config-drive"])):
-        cloud.openstack("server", "create", name, *options, *drive, "--property", "role=web", "--wait", "-f", "json")
+        cloud.openstack(
+            "server", "create", name, *options, *drive, "--property", "role=web", "--wait", "-f", "json"
+        )
     made = tuple(Server(cloud, name, key) for name in ("web-1", "web-2"))
     for server in made:
         server.ssh.wait()
@@ -101,7 +114,17 @@ def test_a_port_closed_in_the_security_group_is_closed_until_it_is_opened(
 
     assert says() == ""
     made = cloud.openstack(
-        "security", "group", "rule", "create", "default", "--protocol", "tcp", "--dst-port", "8080", "-f", "json"
+        "security",
+        "group",
+        "rule",
+        "create",
+        "default",
+        "--protocol",
+        "tcp",
+        "--dst-port",
+        "8080",
+        "-f",
+        "json",
     )
     until("the opened port answers", lambda: "hello" in says(), 30)
     cloud.openstack("security", "group", "rule", "delete", made["id"])
@@ -120,23 +143,31 @@ def test_a_volume_carries_data_from_one_server_to_the_other(
     writer = Login(one.floating, one.ssh.key, user="root")
     writer("echo carried | dd of=/dev/vdb bs=512 conv=sync,fsync 2>/dev/null")
     cloud.openstack("server", "remove", "volume", one.name, "data")
-    until("detached", lambda: cloud.openstack("volume", "show", "data", "-f", "json")["status"] == "available")
+    until(
+        "detached", lambda: cloud.openstack("volume", "show", "data", "-f", "json")["status"] == "available"
+    )
     until("the disk is gone", lambda: one.ssh.tries("test ! -b /dev/vdb"), 60)
     cloud.openstack("server", "add", "volume", two.name, "data")
     until("the disk is seen", lambda: two.ssh.tries("test -b /dev/vdb"), 60)
     reader = Login(two.floating, two.ssh.key, user="root")
     assert reader("dd if=/dev/vdb bs=512 count=1 2>/dev/null | head -n 1").strip("\0") == "carried"
     cloud.openstack("server", "remove", "volume", two.name, "data")
-    until("detached", lambda: cloud.openstack("volume", "show", "data", "-f", "json")["status"] == "available")
+    until(
+        "detached", lambda: cloud.openstack("volume", "show", "data", "-f", "json")["status"] == "available"
+    )
     cloud.openstack("volume", "delete", "data")
 
 
-def test_a_switch_deleted_by_hand_comes_back(cloud: RealCloud, network: str, servers: tuple[Server, Server]) -> None:
+def test_a_switch_deleted_by_hand_comes_back(
+    cloud: RealCloud, network: str, servers: tuple[Server, Server]
+) -> None:
     key = cloud.openstack("network", "show", network, "-f", "json")["id"]
     before = cloud.switch_ports()
 
     def row() -> str:
-        return cloud.nb("--bare", "--columns=_uuid", "find", "Logical_Switch", f"external_ids:pileus\\:id={key}").strip()
+        return cloud.nb(
+            "--bare", "--columns=_uuid", "find", "Logical_Switch", f"external_ids:pileus\\:id={key}"
+        ).strip()
 
     cloud.nb("ls-del", row())
     until("the switch is back with its ports", lambda: bool(row()) and cloud.switch_ports() == before, 60)
@@ -146,9 +177,21 @@ def test_a_switch_deleted_by_hand_comes_back(cloud: RealCloud, network: str, ser
 
 def test_stop_and_start_keep_the_server(cloud: RealCloud, servers: tuple[Server, Server]) -> None:
     one = servers[0]
-    for verb, status in (("pause", "PAUSED"), ("unpause", "ACTIVE"), ("suspend", "SUSPENDED"), ("resume", "ACTIVE"), ("stop", "SHUTOFF"), ("start", "ACTIVE")):
+    for verb, status in (
+        ("pause", "PAUSED"),
+        ("unpause", "ACTIVE"),
+        ("suspend", "SUSPENDED"),
+        ("resume", "ACTIVE"),
+        ("stop", "SHUTOFF"),
+        ("start", "ACTIVE"),
+    ):
         cloud.openstack("server", verb, one.name)
-        until(status, lambda status=status: cloud.openstack("server", "show", one.name, "-f", "json")["status"] == status)
+        until(
+            status,
+            lambda status=status: (
+                cloud.openstack("server", "show", one.name, "-f", "json")["status"] == status
+            ),
+        )
     one.ssh.wait()
     assert "pileus-guest" in cloud.openstack("console", "log", "show", one.name)
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from pileus.app.daemons.ovs import OvsDaemons
 from pileus.config import Config
-from pileus.drivers.network.ovn.driver import OvnNetwork
+from pileus.drivers.network.ovn import OvnNetwork
 from pileus.drivers.network.protocol import PortSpec
 
 T = TypeVar("T")
@@ -168,13 +168,7 @@ class Lab:
         self.network = self.driver()
 
     def driver(self, patience: float = 5.0) -> OvnNetwork:
-        return OvnNetwork(
-            northbound=self.daemons.nb_socket,
-            switch=self.daemons.ovs_socket,
-            integration_bridge=self.config.integration_bridge,
-            chassis=self.daemons.chassis,
-            patience=patience,
-        )
+        return OvnNetwork(self.daemons, patience=patience)
 
     async def stop(self) -> None:
         for guest in self.guests:

@@ -415,11 +415,14 @@ async def test_a_network_without_metadata_has_no_namespace(lab: Lab) -> None:
     network = inside(3)
     await lab.network.apply_network(network)
     name = lab.network.metadata_namespace(network.id)
+    assert (await lab.network.metadata_namespaces())[network.id] == name
     assert name in run("ip", "netns")
     await lab.network.apply_network(change(network, metadata_address=None))
+    assert network.id not in await lab.network.metadata_namespaces()
     assert name not in run("ip", "netns")
     await lab.network.apply_network(network)
     await lab.network.remove_network(network.id)
+    assert network.id not in await lab.network.metadata_namespaces()
     assert name not in run("ip", "netns")
 
 

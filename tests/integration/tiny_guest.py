@@ -17,15 +17,19 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
 for module in $(cat /modules/order); do insmod /modules/$module; done
 exec >/dev/ttyS0 2>&1
-echo tiny guest is up
 cat /sys/class/dmi/id/product_name /sys/class/dmi/id/product_serial
 for disk in /sys/block/vd*; do echo "$disk serial $(cat $disk/serial)"; done
+n=3
 for event in /dev/input/event*; do
-  while dd if=$event of=/dev/null bs=24 count=1 2>/dev/null; do echo power button; poweroff -f; done &
+  eval "exec $n<$event"
+  eval "(dd bs=24 count=1 of=/dev/null 2>/dev/null <&$n && echo power button && poweroff -f) &"
+  n=$((n + 1))
 done
+echo tiny guest is up
 while :; do sleep 1; done
 """
-"""Whichever input device speaks first is the power button: nobody types here."""
+"""Whichever input device speaks first is the power button: nobody types here. All of them are open before
+the guest says that it is up, for a button pressed earlier is not heard."""
 
 
 def kernel() -> Path | None:

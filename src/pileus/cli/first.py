@@ -66,11 +66,18 @@ class First:
         if held is not None and held["status"] == "active":
             return str(held["id"])
         if file is None and not self.simulated:
-            raise Failed(f"there is no image {IMAGE}; build one (tools/build-guest-image) and name it with --image")
+            raise Failed(
+                f"there is no image {IMAGE}; build one (tools/build-guest-image) and name it with --image"
+            )
         say(f"uploading image {IMAGE}")
         format = "qcow2" if file else "raw"
         if held is None:
-            wanted = {"name": IMAGE, "disk_format": format, "container_format": "bare", "visibility": "public"}
+            wanted = {
+                "name": IMAGE,
+                "disk_format": format,
+                "container_format": "bare",
+                "visibility": "public",
+            }
             held = self.api.post("image", "/v2/images", wanted)
         content = file.read_bytes() if file else b"\0" * (1 << 20)
         self.api.send("image", "PUT", f"/v2/images/{held['id']}/file", content, "application/octet-stream")
@@ -87,9 +94,13 @@ class First:
         if router is None:
             wanted = {"name": NETWORK, "external_gateway_info": {"network_id": outside}}
             router = self.api.post("network", "/v2.0/routers", {"router": wanted})["router"]
-        ports = self.api.get("network", f"/v2.0/ports?device_id={router['id']}&network_id={held['id']}")["ports"]
+        ports = self.api.get("network", f"/v2.0/ports?device_id={router['id']}&network_id={held['id']}")[
+            "ports"
+        ]
         if not ports:
-            self.api.send("network", "PUT", f"/v2.0/routers/{router['id']}/add_router_interface", {"subnet_id": subnet})
+            self.api.send(
+                "network", "PUT", f"/v2.0/routers/{router['id']}/add_router_interface", {"subnet_id": subnet}
+            )
         return str(held["id"])
 
     def _ensure_subnet(self, network: str) -> str:
@@ -105,7 +116,11 @@ class First:
         groups = self.api.get("network", f"/v2.0/security-groups?name=default&project_id={project}")
         group = groups["security_groups"][0]
         for protocol, port in (("tcp", 22), ("icmp", None)):
-            there = [r for r in group["security_group_rules"] if r["protocol"] == protocol and r["direction"] == "ingress"]
+            there = [
+                r
+                for r in group["security_group_rules"]
+                if r["protocol"] == protocol and r["direction"] == "ingress"
+            ]
             if not there:
                 rule = {"security_group_id": group["id"], "direction": "ingress", "protocol": protocol}
                 ports = {"port_range_min": port, "port_range_max": port} if port else {}
@@ -114,7 +129,18 @@ class First:
     def _ensure_key(self) -> None:
         self.key.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not self.key.exists():
-            command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "pileus-first", "-f", str(self.key)]
+            command = [
+                "ssh-keygen",
+                "-q",
+                "-t",
+                "ed25519",
+                "-N",
+                "",
+                "-C",
+                "pileus-first",
+                "-f",
+                str(self.key),
+            ]
             subprocess.run(command, check=True)
         names = [each["keypair"]["name"] for each in self.api.get("compute", "/v2.1/os-keypairs")["keypairs"]]
         if NAME not in names:
@@ -163,12 +189,22 @@ class First:
 
     def _reach(self, address: str) -> None:
         say(f"waiting for SSH at {address}")
-        options = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "ConnectTimeout=5")
+        options = (
+            "StrictHostKeyChecking=no",
+            "UserKnownHostsFile=/dev/null",
+            "LogLevel=ERROR",
+            "ConnectTimeout=5",
+        )
         command = ["ssh", "-n", "-i", str(self.key), "-o", "BatchMode=yes"]
-        command += [part for option in options for part in ("-o", option)] + [f"{LOGIN}@{address}", "hostname"]
+        command += [part for option in options for part in ("-o", option)] + [
+            f"{LOGIN}@{address}",
+            "hostname",
+        ]
         deadline = time.monotonic() + SSH_SECONDS
         while True:
-            tried = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"SSH_AUTH_SOCK": ""})
+            tried = subprocess.run(
+                command, capture_output=True, text=True, env=os.environ | {"SSH_AUTH_SOCK": ""}
+            )
             if tried.returncode == 0:
                 return
             if time.monotonic() > deadline:

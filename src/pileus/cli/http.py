@@ -17,7 +17,7 @@ class Api:
 
     def __init__(self, url: str, user: str, password: str) -> None:
         self.url = url
-        self._token = ""
+        self.token = ""
         domain = {"name": "Default"}
         who = {"name": user, "domain": domain, "password": password}
         identity = {"methods": ["password"], "password": {"user": who}}
@@ -25,7 +25,7 @@ class Api:
         headers, answer = self._call(
             "POST", f"{url}/identity/v3/auth/tokens", {"auth": {"identity": identity, "scope": scope}}
         )
-        self._token = headers["X-Subject-Token"]
+        self.token = headers["X-Subject-Token"]
         self.project: str = answer["token"]["project"]["id"]
 
     def get(self, service: str, path: str) -> Any:
@@ -40,13 +40,15 @@ class Api:
     def _call(self, method: str, url: str, body: Any, kind: str = "application/json") -> tuple[Any, Any]:
         """Headers and decoded body. Raises Failed."""
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        headers = {"X-Auth-Token": self._token, "Content-Type": kind, "Accept": "application/json"}
+        headers = {"X-Auth-Token": self.token, "Content-Type": kind, "Accept": "application/json"}
         request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310 (our own http address)
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310
                 content = answer.read()
                 return answer.headers, json.loads(content) if content else None
         except urllib.error.HTTPError as error:
-            raise Failed(f"{method} {url}: {error.code} {error.read().decode(errors='replace')[:500]}") from error
+            raise Failed(
+                f"{method} {url}: {error.code} {error.read().decode(errors='replace')[:500]}"
+            ) from error
         except OSError as error:
             raise Failed(f"{method} {url}: {error}") from error

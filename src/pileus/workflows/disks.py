@@ -2,15 +2,17 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 from msgspec.structs import replace
 
 from pileus.core.block.records import Snapshot, Volume, VolumeState
+from pileus.core.block.volumes import is_read_only
 from pileus.core.compute.records import Server
 from pileus.core.errors import Conflict
 from pileus.core.image.records import Image
-from pileus.drivers.errors import Missing
+from pileus.drivers.errors import Missing, Refused
 from pileus.drivers.hypervisor.protocol import Disk, Hypervisor, Power
 from pileus.workflows.site import Site
 
@@ -65,11 +67,28 @@ async def drop_base(site: Site, pool: UUID, image: UUID, *, besides: UUID | None
             await site.pool(pool).delete_base(image)
 
 
+async def sweep_bases(site: Site) -> list[UUID]:
+    """Delete what no image and no volume explains any more: two last users that leave at once each see the other.
+    The bases' images that went."""
+    swept = []
+    for pool_id, pool in tuple(site.pools.items()):
+        for base in sorted(await pool.bases()):
+            await drop_base(site, pool_id, base)
+            if not await pool.has_base(base):
+                swept.append(base)
+    return swept
+
+
 async def disk_of(site: Site, volume: Volume) -> Disk:
     """The volume as a guest's disk. Raises Missing when its pool does not have it."""
     where = await site.pool(volume.pool).open(volume.id)
     return Disk(
-        volume=volume.id, path=where.path, format=where.format, device=volume.device, boot=volume.root
+        volume=volume.id,
+        path=where.path,
+        format=where.format,
+        device=volume.device,
+        boot=volume.root,
+        read_only=is_read_only(volume),
     )
 
 
@@ -91,32 +110,49 @@ async def holder(site: Site, volume: Volume) -> tuple[Hypervisor, UUID] | None:
     return None
 
 
-async def grow(site: Site, volume: Volume, size_gib: int) -> None:
-    """Through the running guest when one has it open, else in the pool."""
+async def through(
+    site: Site,
+    volume: Volume,
+    by_guest: Callable[[Hypervisor, UUID], Awaitable[None]],
+    by_pool: Callable[[], Awaitable[None]],
+) -> None:
+    """Ask the guest that has the disk open, or else the pool. A guest may stop or start by itself between the look
+    and the call; then the other one is asked."""
     held = await holder(site, volume)
-    if held:
-        await held[0].resize_disk(held[1], volume.id, size_gib)
-    else:
-        await site.pool(volume.pool).extend(volume.id, size_gib)
+    try:
+        await (by_guest(*held) if held else by_pool())
+    except (Missing, Refused):
+        now = await holder(site, volume)
+        if (now is None) == (held is None):
+            raise
+        await (by_guest(*now) if now else by_pool())
+
+
+async def grow(site: Site, volume: Volume, size_gib: int) -> None:
+    await through(
+        site,
+        volume,
+        lambda hypervisor, guest: hypervisor.resize_disk(guest, volume.id, size_gib),
+        lambda: site.pool(volume.pool).extend(volume.id, size_gib),
+    )
 
 
 async def make_snapshot(site: Site, volume: Volume, snapshot: UUID) -> None:
-    held = await holder(site, volume)
-    if held:
-        await held[0].snapshot_disk(held[1], volume.id, snapshot)
-    else:
-        await site.pool(volume.pool).snapshot(volume.id, snapshot)
+    await through(
+        site,
+        volume,
+        lambda hypervisor, guest: hypervisor.snapshot_disk(guest, volume.id, snapshot),
+        lambda: site.pool(volume.pool).snapshot(volume.id, snapshot),
+    )
 
 
 async def remove_snapshot(site: Site, volume: Volume, snapshot: UUID) -> None:
-    held = await holder(site, volume)
-    if held:
-        await held[0].delete_disk_snapshot(held[1], volume.id, snapshot)
-        return
-    try:
-        await site.pool(volume.pool).delete_snapshot(volume.id, snapshot)
-    except Missing:
-        return
+    await through(
+        site,
+        volume,
+        lambda hypervisor, guest: hypervisor.delete_disk_snapshot(guest, volume.id, snapshot),
+        lambda: site.pool(volume.pool).delete_snapshot(volume.id, snapshot),
+    )
 
 
 def in_error(volume: Volume, fault: str) -> Volume:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from time import perf_counter
 from typing import Any
 from uuid import UUID
 
@@ -130,6 +131,7 @@ async def advance(site: Site, workflow: Workflow, operation: Operation) -> Opera
 
 async def _try(run: Run, step: Step) -> tuple[Operation, bool]:
     """One step: journal its output; or a wait; or the turn back."""
+    began = perf_counter()
     try:
         output = await step.do(run)
     except Fenced:
@@ -142,6 +144,8 @@ async def _try(run: Run, step: Step) -> tuple[Operation, bool]:
         return await _turn_back(run, _public(error), step.name, _kind(error)), False
     if not isinstance(output, Wait):
         run.done[step.name] = output
+        milliseconds = round((perf_counter() - began) * 1000, 1)
+        log.info("step", operation=str(run.operation.id), subject=str(run.subject), step=step.name, ms=milliseconds)
         changes = {"done": run.done, "step": step.name, "tries": 0, "first_try": None, "why": ""}
         return await _write(run, changes), False
     now = run.cloud.now()

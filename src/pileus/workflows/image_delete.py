@@ -28,7 +28,7 @@ async def bases(run: Run) -> None:
 
 async def fail(run: Run, tx: Tx, fault: str) -> None:
     image = await tx.maybe(Image, run.subject)
-    if image is not None:
+    if image is not None and image.operation == run.operation.id:
         await tx.put(
             replace(image, state=ImageState.ERROR, operation=None, fault=fault, updated_at=run.cloud.now())
         )

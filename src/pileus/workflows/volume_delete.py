@@ -1,43 +1,75 @@
 """Delete a volume's disk, then its record. A disk that snapshots still need stays, out of sight."""
 
+from typing import Any
+from uuid import UUID
+
 from msgspec.structs import replace
 
 from pileus.core.block import volumes
-from pileus.core.block.records import Snapshot, Volume, VolumeState
-from pileus.core.cloud import Tx
-from pileus.workflows.disks import in_error, remove_content
+from pileus.core.block.records import Snapshot, SnapshotState, Volume, VolumeState
+from pileus.core.cloud import Look, Tx
+from pileus.workflows.disks import drop_base, in_error
 from pileus.workflows.engine import Run, Step, Workflow, register
 
 
-async def remove(run: Run) -> bool:
-    """Whether the disk is gone (True) or retained for its snapshots."""
+async def remove(run: Run) -> dict[str, Any]:
+    """Whether the disk is gone or retained for its snapshots, and the base it lay on."""
     async with run.cloud.view() as look:
         volume = await look.maybe(Volume, run.subject)
-        kept = await look.count(Snapshot, volume=run.subject)
+        kept = await needed(look, run)
     if volume is None:
-        return True
-    if kept:
-        return False
-    await remove_content(run.site, volume)
-    return True
+        return {"gone": True}
+    if not kept:
+        await run.site.pool(volume.pool).delete(volume.id)
+    return {"gone": not kept, "pool": str(volume.pool), "image": str(volume.image) if volume.image else None}
 
 
-async def forget(run: Run, tx: Tx) -> None:
-    volume = await tx.maybe(Volume, run.subject)
-    if volume is None:
-        return
-    if run.done["content"]:
+async def needed(look: Look, run: Run) -> bool:
+    """Whether snapshots stay that are not deleted by this very operation."""
+    snapshots = await look.list(Snapshot, volume=run.subject)
+    return any(snapshot.operation != run.operation.id for snapshot in snapshots)
+
+
+async def forget(run: Run) -> None:
+    """The record goes before the base: the base may only go when no other record can want it."""
+    async with run.transaction() as tx:
+        volume = await tx.maybe(Volume, run.subject)
+        if volume is None or volume.state is VolumeState.RETAINED:
+            return
+        if not run.done["content"]["gone"]:
+            await retain(tx, volume)
+            return
+        for snapshot in await tx.list(Snapshot, volume=volume.id, operation=run.operation.id):
+            await tx.remove(snapshot)
+            await tx.charge(snapshot.project, "snapshots", -1)
         await volumes.forget(tx, volume)
-        return
+
+
+async def retain(tx: Tx, volume: Volume) -> None:
     await tx.charge(volume.project, "volumes", -1)
     await tx.charge(volume.project, "volume_gib", -volume.size_gib)
-    await tx.put(replace(volume, state=VolumeState.RETAINED, operation=None, updated_at=run.cloud.now()))
+    await tx.put(replace(volume, state=VolumeState.RETAINED, operation=None, updated_at=tx.cloud.now()))
+
+
+async def base(run: Run) -> None:
+    removed = run.done["content"]
+    if removed["gone"] and removed.get("image"):
+        await drop_base(run.site, UUID(removed["pool"]), UUID(removed["image"]))
 
 
 async def fail(run: Run, tx: Tx, fault: str) -> None:
     volume = await tx.maybe(Volume, run.subject)
-    if volume is not None:
-        await tx.put(in_error(volume, fault))
+    if volume is None or volume.operation != run.operation.id:
+        return
+    await tx.put(in_error(volume, fault))
+    for snapshot in await tx.list(Snapshot, volume=volume.id, operation=run.operation.id):
+        await tx.put(replace(snapshot, state=SnapshotState.ERROR, operation=None, fault=fault))
 
 
-WORKFLOW = register(Workflow("volume.delete", steps=(Step("content", remove),), finished=forget, failed=fail))
+WORKFLOW = register(
+    Workflow(
+        "volume.delete",
+        steps=(Step("content", remove), Step("record", forget), Step("base", base)),
+        failed=fail,
+    )
+)

@@ -6,14 +6,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from unittest.mock import AsyncMock
 from uuid import UUID
 
 import pytest
 from argon2 import PasswordHasher
 
 import pileus.core.records
-import pileus.drivers.volume.file
 import pileus.faces.openstack
 import pileus.workflows
 from pileus.app.bootstrap import bootstrap, join_host, join_pool
@@ -26,7 +24,7 @@ from pileus.core.identity.assignments import Place, grant
 from pileus.core.identity.records import Project, Scope, User
 from pileus.drivers.hypervisor.protocol import HostFacts
 from pileus.drivers.hypervisor.simulator import SimulatedHypervisor
-from pileus.drivers.network.protocol import NetworkDriver
+from pileus.drivers.network.fake import FakeNetwork
 from pileus.drivers.volume.fake import MemoryImages, MemoryPool
 from pileus.drivers.volume.protocol import PoolFacts
 from pileus.faces.wire import Kernel, Service
@@ -90,7 +88,7 @@ async def platform(cloud: Cloud) -> Site:
     return Site(
         cloud,
         hypervisors={host.id: SimulatedHypervisor(host.id, FACTS)},
-        network=AsyncMock(spec=NetworkDriver),
+        network=FakeNetwork(),
         pools={pool.id: MemoryPool()},
         images=MemoryImages(),
     )

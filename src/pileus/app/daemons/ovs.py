@@ -56,6 +56,10 @@ class OvsDaemons:
         """OVN's name of this machine; known once started."""
         self.daemons: tuple[Daemon, ...] = ()
 
+    @property
+    def integration_bridge(self) -> str:
+        return self.config.integration_bridge
+
     async def detect(self) -> bool:
         """Whether the system runs both, so that nothing of our own is needed."""
         sockets = (SYSTEM_OVS / "db.sock", SYSTEM_OVN / "ovnnb_db.sock", SYSTEM_OVN / "ovnsb_db.sock")

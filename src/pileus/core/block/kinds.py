@@ -1,5 +1,6 @@
 """Kinds of volumes: volume types and disk offerings."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -7,7 +8,7 @@ from msgspec.structs import replace
 
 from pileus.core.block.records import Volume, VolumeKind
 from pileus.core.caller import Caller
-from pileus.core.cloud import Cloud
+from pileus.core.cloud import Cloud, Look
 from pileus.core.errors import Conflict, InUse, NotFound
 
 
@@ -31,6 +32,15 @@ async def by_name(cloud: Cloud, caller: Caller, name: str) -> VolumeKind:
     if not found:
         raise NotFound("VolumeKind", name)
     return found[0]
+
+
+async def default(cloud: Cloud) -> VolumeKind:
+    """What a volume gets whose maker names none. Raises NotFound."""
+    async with cloud.view() as look:
+        found = await look.one(VolumeKind, default=True)
+    if found is None:
+        raise NotFound("VolumeKind", "default")
+    return found
 
 
 async def create(
@@ -58,9 +68,29 @@ async def create(
 
 
 async def update(cloud: Cloud, caller: Caller, key: UUID, **changes: Any) -> VolumeKind:
+    return await revise(cloud, caller, key, lambda _: changes)
+
+
+async def revise(
+    cloud: Cloud,
+    caller: Caller,
+    key: UUID,
+    change: Callable[[VolumeKind], Mapping[str, Any]],
+    *,
+    unused: bool = False,
+) -> VolumeKind:
+    """Change fields depending on what they are now; `unused`: only while there is no volume of the kind."""
     caller.require_admin("volume_kind.update")
     async with cloud.transaction(caller) as tx:
-        return await tx.put(replace(await tx.get(VolumeKind, key), **changes))
+        kind = await tx.get(VolumeKind, key)
+        if unused:
+            await _refuse_used(tx, kind)
+        return await tx.put(replace(kind, **change(kind)))
+
+
+async def _refuse_used(look: Look, kind: VolumeKind) -> None:
+    if await look.count(Volume, kind=kind.id):
+        raise InUse(f"Volume kind {kind.name} is used by volumes.")
 
 
 async def delete(cloud: Cloud, caller: Caller, key: UUID) -> None:
@@ -69,6 +99,5 @@ async def delete(cloud: Cloud, caller: Caller, key: UUID) -> None:
         kind = await tx.get(VolumeKind, key)
         if kind.default:
             raise Conflict(f"Volume kind {kind.name} is the default; make another one the default first.")
-        if await tx.count(Volume, kind=key):
-            raise InUse(f"Volume kind {kind.name} is used by volumes.")
+        await _refuse_used(tx, kind)
         await tx.remove(kind)

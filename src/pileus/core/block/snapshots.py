@@ -1,6 +1,6 @@
 """Snapshots of volumes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -8,10 +8,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pileus.core.block.records import Snapshot, SnapshotState, Volume, VolumeState
+from pileus.core.block.sources import find, refuse_copied
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud
 from pileus.core.errors import Conflict, Invalid
-from pileus.core.operations import Accepted
+from pileus.core.operations import LIVE, Accepted, Operation
 
 
 class Create(Struct, frozen=True, kw_only=True):
@@ -26,12 +27,13 @@ class Create(Struct, frozen=True, kw_only=True):
 
 async def create(cloud: Cloud, caller: Caller, want: Create) -> Accepted:
     async with cloud.transaction(caller) as tx:
-        volume = await caller.find(tx.rows, Volume, want.volume, "snapshot.create")
+        volume = await find(tx, caller, want.volume, "snapshot.create")
         allowed = (VolumeState.AVAILABLE, VolumeState.IN_USE) if want.force else (VolumeState.AVAILABLE,)
         if volume.state not in allowed:
             raise Invalid(
                 f"Volume {volume.id} is {volume.state}; for a snapshot it must be {' or '.join(allowed)}."
             )
+        await refuse_copied(tx, volume)
         await tx.charge(volume.project, "snapshots", 1)
         now = cloud.now()
         snapshot = Snapshot(
@@ -62,34 +64,74 @@ async def listing(
     cloud: Cloud, caller: Caller, *where: Any, project: UUID | Sequence[UUID] | None, **filters: Any
 ) -> list[Snapshot]:
     """`project` None is every project, for administrators."""
-    if project is None:
-        caller.require_admin("a list of all projects' snapshots")
-    else:
-        filters["project"] = project if isinstance(project, UUID) else tuple(project)
+    filters = _visible(caller, project, filters)
     async with cloud.view() as look:
         return await look.list(Snapshot, *where, **filters)
 
 
+async def count(
+    cloud: Cloud, caller: Caller, *where: Any, project: UUID | Sequence[UUID] | None, **filters: Any
+) -> int:
+    filters = _visible(caller, project, filters)
+    async with cloud.view() as look:
+        return await look.count(Snapshot, *where, **filters)
+
+
+def _visible(
+    caller: Caller, project: UUID | Sequence[UUID] | None, filters: dict[str, Any]
+) -> dict[str, Any]:
+    if project is None:
+        caller.require_admin("a list of all projects' snapshots")
+    else:
+        filters["project"] = project if isinstance(project, UUID) else tuple(project)
+    return filters
+
+
 async def update(cloud: Cloud, caller: Caller, key: UUID, **changes: Any) -> Snapshot:
     """Change name, description or metadata."""
+    return await revise(cloud, caller, key, lambda _: changes)
+
+
+async def revise(
+    cloud: Cloud, caller: Caller, key: UUID, change: Callable[[Snapshot], Mapping[str, Any]]
+) -> Snapshot:
+    """Change fields depending on what they are now; `change` gives the new values, or refuses."""
     async with cloud.transaction(caller) as tx:
         snapshot = await caller.find(tx.rows, Snapshot, key, "snapshot.update")
-        return await tx.put(replace(snapshot, **changes, updated_at=cloud.now()))
+        return await tx.put(replace(snapshot, **change(snapshot), updated_at=cloud.now()))
+
+
+async def reset_state(cloud: Cloud, caller: Caller, key: UUID, state: SnapshotState) -> Snapshot:
+    """An administrator's word on what the snapshot is; what is under way is left alone."""
+    caller.require_admin("snapshot.reset_state")
+
+    def change(snapshot: Snapshot) -> Mapping[str, Any]:
+        if snapshot.operation is not None:
+            raise Conflict(f"Snapshot {key} is {snapshot.state}, and will not stay so: wait for the end.")
+        if state not in (SnapshotState.AVAILABLE, SnapshotState.ERROR):
+            raise Invalid(f"Snapshot {key} can be reset to available or error, not to {state}.")
+        return {"state": state}
+
+    return await revise(cloud, caller, key, change)
 
 
 async def delete(cloud: Cloud, caller: Caller, key: UUID) -> Accepted:
+    """Accepted also while the snapshot is being made: that is called off first."""
     async with cloud.transaction(caller) as tx:
         snapshot = await caller.find(tx.rows, Snapshot, key, "snapshot.delete")
         if snapshot.state is SnapshotState.DELETING and snapshot.operation:
             raise Conflict(f"Snapshot {key} is being deleted already.")
-        if snapshot.state is SnapshotState.CREATING:
-            raise Conflict(f"Snapshot {key} is being made; wait for its end.")
         if await tx.count(Volume, source_snapshot=key, state=VolumeState.CREATING):
             raise Conflict(f"A volume is being made from snapshot {key}; wait for its end.")
         volume = await tx.get(Volume, snapshot.volume)
-        operation = await tx.start(
-            "snapshot.delete", subject=snapshot, key=volume.server or volume.id, command="deleteSnapshot"
-        )
+        queue = volume.server or volume.id
+        making = await tx.maybe(Operation, snapshot.operation) if snapshot.operation else None
+        if making is not None and making.outcome in LIVE:
+            # In the same queue, so that the deletion comes after the end of what it calls off.
+            queue = making.key
+            called_off = {"cancelled": True, "wake_at": cloud.now()}
+            await tx.rows.update_where(Operation, called_off, id=making.id)
+        operation = await tx.start("snapshot.delete", subject=snapshot, key=queue, command="deleteSnapshot")
         changed = replace(
             snapshot, state=SnapshotState.DELETING, operation=operation.id, updated_at=cloud.now()
         )

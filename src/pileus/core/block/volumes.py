@@ -2,7 +2,7 @@
 
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -10,8 +10,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pileus.core.block.records import Snapshot, SnapshotState, Volume, VolumeState
-from pileus.core.block.sources import find, kind_for, origin, pool_for, refuse_copied, refuse_snapshotted
 from pileus.core.block.sources import boot_properties as boot_properties
+from pileus.core.block.sources import find, kind_for, origin, pool_for, refuse_copied, refuse_snapshotted
 from pileus.core.block.sources import least_gib as least_gib
 from pileus.core.block.sources import usable_image as usable_image
 from pileus.core.caller import Caller
@@ -20,9 +20,11 @@ from pileus.core.compute.records import Server
 from pileus.core.compute.records import State as ServerState
 from pileus.core.errors import Conflict, InUse, Invalid
 from pileus.core.image.records import Image
-from pileus.core.operations import LIVE, Accepted, Operation
+from pileus.core.operations import Accepted
 
-STEADY = frozenset({VolumeState.AVAILABLE, VolumeState.IN_USE, VolumeState.ERROR})
+SHOWN = tuple(state for state in VolumeState if state is not VolumeState.RETAINED)
+READ_ONLY = "readonly"
+"""The key of a volume's metadata that says True when guests may only read it."""
 ATTACHABLE = frozenset(
     {ServerState.ACTIVE, ServerState.STOPPED, ServerState.PAUSED, ServerState.SUSPENDED, ServerState.BUILDING}
 )
@@ -103,52 +105,116 @@ async def show(cloud: Cloud, caller: Caller, key: UUID) -> Volume:
 async def listing(
     cloud: Cloud, caller: Caller, *where: Any, project: UUID | Sequence[UUID] | None, **filters: Any
 ) -> list[Volume]:
-    """The project's volumes, root disks included; `project` None is every project, for administrators."""
-    if project is None:
-        caller.require_admin("a list of all projects' volumes")
-    else:
-        filters["project"] = project if isinstance(project, UUID) else tuple(project)
-    filters.setdefault("state", tuple(s for s in VolumeState if s is not VolumeState.RETAINED))
+    """The projects' volumes, root disks included; `project` None is every project, for administrators."""
+    filters = _visible(caller, project, filters)
     async with cloud.view() as look:
         return await look.list(Volume, *where, **filters)
 
 
+async def totals(
+    cloud: Cloud, caller: Caller, *where: Any, project: UUID | Sequence[UUID] | None, **filters: Any
+) -> tuple[int, int]:
+    """How many volumes such a list has, and their GiB."""
+    filters = _visible(caller, project, filters)
+    async with cloud.view() as look:
+        number = await look.count(Volume, *where, **filters)
+        return number, await look.rows.total(Volume, "size_gib", *where, **filters)
+
+
+def _visible(
+    caller: Caller, project: UUID | Sequence[UUID] | None, filters: dict[str, Any]
+) -> dict[str, Any]:
+    if project is None:
+        caller.require_admin("a list of all projects' volumes")
+    else:
+        filters["project"] = project if isinstance(project, UUID) else tuple(project)
+    filters.setdefault("state", SHOWN)
+    return filters
+
+
 async def update(cloud: Cloud, caller: Caller, key: UUID, **changes: Any) -> Volume:
     """Change name, description, metadata or bootable."""
+    return await revise(cloud, caller, key, lambda _: changes)
+
+
+async def revise(
+    cloud: Cloud, caller: Caller, key: UUID, change: Callable[[Volume], Mapping[str, Any]]
+) -> Volume:
+    """Change fields depending on what they are now; `change` gives the new values, or refuses."""
     async with cloud.transaction(caller) as tx:
         volume = await find(tx, caller, key, "volume.update")
-        return await tx.put(replace(volume, **changes, updated_at=cloud.now()))
+        return await tx.put(replace(volume, **change(volume), updated_at=cloud.now()))
+
+
+async def set_read_only(cloud: Cloud, caller: Caller, key: UUID, read_only: bool) -> Volume:
+    """Whether guests may only read it; for a volume that no guest has open."""
+
+    def change(volume: Volume) -> Mapping[str, Any]:
+        if volume.state is not VolumeState.AVAILABLE:
+            raise Conflict(f"Volume {key} is {volume.state}; to be made read-only it must be available.")
+        return {"metadata": volume.metadata | {READ_ONLY: str(read_only)}}
+
+    return await revise(cloud, caller, key, change)
+
+
+def is_read_only(volume: Volume) -> bool:
+    return volume.metadata.get(READ_ONLY, "").lower() == "true"
+
+
+async def reset_state(cloud: Cloud, caller: Caller, key: UUID, state: VolumeState) -> Volume:
+    """An administrator's word on what the volume is; what is under way ends by itself and is left alone."""
+    caller.require_admin("volume.reset_state")
+
+    def change(volume: Volume) -> Mapping[str, Any]:
+        if volume.operation is not None:
+            raise Conflict(f"Volume {key} is {volume.state}, and will not stay so: wait for the end.")
+        free = VolumeState.IN_USE if volume.server else VolumeState.AVAILABLE
+        if state not in (free, VolumeState.ERROR):
+            raise Invalid(f"Volume {key} can be reset to {free} or error, not to {state}.")
+        return {"state": state}
+
+    return await revise(cloud, caller, key, change)
 
 
 async def delete(
-    cloud: Cloud, caller: Caller, key: UUID, *, keep_snapshots: bool = False, force: bool = False
+    cloud: Cloud, caller: Caller, key: UUID, *, keep_snapshots: bool = False, with_snapshots: bool = False
 ) -> Accepted:
-    """Start deleting a volume that no server holds. With snapshots: refused, unless `keep_snapshots`: then the disk
-    stays, out of sight and out of quota, until the last of them is gone."""
+    """Start deleting a volume that no server holds. With snapshots: refused, unless they go along, or
+    `keep_snapshots`: then the disk stays, out of sight and out of quota, until the last of them is gone."""
     async with cloud.transaction(caller) as tx:
         volume = await find(tx, caller, key, "volume.delete")
         _refuse_held(volume)
-        await _refuse_copied(tx, volume)
+        await refuse_copied(tx, volume)
         if volume.state is VolumeState.DELETING and volume.operation:
             raise Conflict(f"Volume {key} is being deleted already.")
+        if volume.state is VolumeState.UPLOADING:
+            raise Conflict(f"Volume {key} is being made into an image; wait for its end or delete the image.")
         snapshots = await tx.list(Snapshot, volume=key)
-        if snapshots and not keep_snapshots:
+        if snapshots and not (keep_snapshots or with_snapshots):
             raise InUse(f"Volume {key} has {len(snapshots)} snapshots; delete them first.")
         operation = await tx.start("volume.delete", subject=volume, supersede=True, command="deleteVolume")
+        if with_snapshots:
+            await _take_along(tx, snapshots, operation.id)
         volume = await tx.put(
             replace(volume, state=VolumeState.DELETING, operation=operation.id, updated_at=cloud.now())
         )
     return Accepted(volume, operation)
 
 
+async def _take_along(tx: Tx, snapshots: Sequence[Snapshot], operation: UUID) -> None:
+    keys = tuple(snapshot.id for snapshot in snapshots)
+    if await tx.count(Volume, source_snapshot=keys, state=VolumeState.CREATING):
+        raise Conflict("A volume is being made from one of the snapshots; wait for its end.")
+    for snapshot in snapshots:
+        going = replace(
+            snapshot, state=SnapshotState.DELETING, operation=operation, updated_at=tx.cloud.now()
+        )
+        await tx.put(going)
+
+
 def _refuse_held(volume: Volume) -> None:
     if volume.server is not None:
         raise InUse(f"Volume {volume.id} is held by server {volume.server}; detach it first.")
-
-
-async def _refuse_copied(tx: Tx, volume: Volume) -> None:
-    if await tx.count(Volume, source_volume=volume.id, state=VolumeState.CREATING):
-        raise Conflict(f"Volume {volume.id} is being copied; wait for the end of the copy.")
 
 
 async def extend(cloud: Cloud, caller: Caller, key: UUID, size_gib: int) -> Accepted:
@@ -160,6 +226,7 @@ async def extend(cloud: Cloud, caller: Caller, key: UUID, size_gib: int) -> Acce
             raise Invalid(
                 f"Volume {key} has {volume.size_gib} GiB; the new size must be larger, {size_gib} GiB is not."
             )
+        await refuse_copied(tx, volume)
         await tx.charge(volume.project, "volume_gib", size_gib - volume.size_gib)
         # A held volume grows through its guest, so this takes its turn among the server's operations.
         operation = await tx.start(
@@ -190,6 +257,8 @@ async def attach(
     """Start giving a volume to a server, running or not."""
     async with cloud.transaction(caller) as tx:
         server = await caller.find(tx.rows, Server, server_id, "server.update")
+        if server.state is ServerState.BUILDING:
+            raise Conflict(f"Server {server.id} is building; a volume can be attached when that has ended.")
         volume = await hold(tx, caller, key, server, device=device, delete_with_server=delete_with_server)
         assert volume.attachment is not None
         want = Attach(server=server.id, attachment=volume.attachment)
@@ -216,7 +285,8 @@ async def hold(
         raise Conflict(f"Volume {key} is {volume.state}; to be attached it must be available.")
     if volume.project != server.project:
         raise Invalid(f"Volume {key} and server {server.id} belong to different projects.")
-    await _refuse_copied(tx, volume)
+    await refuse_copied(tx, volume)
+    await refuse_snapshotted(tx, volume)
     if server.state not in ATTACHABLE:
         raise Conflict(f"Server {server.id} is {server.state}; a volume cannot be attached now.")
     if root and not volume.bootable:

@@ -27,6 +27,8 @@ AT_ONCE = 2
 """Hashes computed at the same time: each takes 19 MiB and a processor."""
 MAX_PASSWORD = 4096
 """Bytes; more than any person types, less than what would keep a hash busy."""
+MAX_SCRYPT = 128 << 20
+"""Bytes of memory that an imported scrypt hash may ask for."""
 
 SCRYPT = re.compile(r"\$scrypt\$ln=(\d{1,2}),r=(\d{1,2}),p=(\d{1,2})\$([^$]+)\$([^$]+)")
 PBKDF2 = re.compile(r"\$pbkdf2-(sha1|sha256|sha512)\$(\d{1,7})\$([^$]+)\$([^$]+)")
@@ -98,9 +100,17 @@ def foreign(hashed: str, secret: bytes) -> bool:
     if found := SCRYPT.fullmatch(hashed):
         rounds, block, lanes = int(found[1]), int(found[2]), int(found[3])
         wanted = decoded(found[5])
-        memory = 256 * block * (1 << min(rounds, 20))
+        memory = 128 * block * (1 << rounds)
+        if memory > MAX_SCRYPT:
+            return False
         made = hashlib.scrypt(
-            secret, salt=decoded(found[4]), n=1 << rounds, r=block, p=lanes, maxmem=memory, dklen=len(wanted)
+            secret,
+            salt=decoded(found[4]),
+            n=1 << rounds,
+            r=block,
+            p=lanes,
+            maxmem=2 * MAX_SCRYPT,
+            dklen=len(wanted),
         )
         return hmac.compare_digest(made, wanted)
     if found := PBKDF2.fullmatch(hashed):

@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -14,11 +14,12 @@ from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Look, Tx
 from pileus.core.errors import Conflict, Exists, Forbidden, InUse, Invalid, NotFound
 from pileus.core.image.records import Image, ImageState, Visibility
-from pileus.core.operations import Accepted
+from pileus.core.operations import LIVE, Accepted, Operation
 from pileus.store import any_of, eq
 
 DISK_FORMATS = ("ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso")
 CONTAINER_FORMATS = ("ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compressed")
+FORMATS = ("container_format", "disk_format")
 UPLOAD_SECONDS = 3600
 
 
@@ -44,7 +45,10 @@ class Create(Struct, frozen=True, kw_only=True):
 
 
 class Fetch(Struct, frozen=True):
+    """`inside`: the address may be one of this machine or link-local, where only administrators may look."""
+
     url: str
+    inside: bool = False
 
 
 async def create(cloud: Cloud, caller: Caller, want: Create, *, id: UUID | None = None) -> Accepted | Image:
@@ -56,23 +60,23 @@ async def create(cloud: Cloud, caller: Caller, want: Create, *, id: UUID | None 
     if want.visibility is Visibility.PUBLIC or want.featured:
         caller.require_admin("image.publish")
     async with cloud.transaction(caller) as tx:
-        if id is not None and await tx.maybe(Image, id):
-            raise Exists(f"Image {id} exists already.")
-        await tx.charge(want.project, "images", 1)
-        image = await tx.add(_record(cloud, want, id or cloud.new_id()))
+        image = await add(tx, want, id=id)
         if not want.url:
             return image
-        operation = await tx.start(
-            "image.fetch", subject=image, want=Fetch(want.url), command="registerTemplate"
-        )
+        fetch = Fetch(want.url, inside=caller.admin)
+        operation = await tx.start("image.fetch", subject=image, want=fetch, command="registerTemplate")
         image = await tx.put(replace(image, state=ImageState.SAVING, operation=operation.id))
     return Accepted(image, operation)
 
 
-def _record(cloud: Cloud, want: Create, id: UUID) -> Image:
-    now = cloud.now()
+async def add(tx: Tx, want: Create, *, id: UUID | None = None) -> Image:
+    """The record and its quota, in the caller's transaction."""
+    if id is not None and await tx.maybe(Image, id):
+        raise Exists(f"Image {id} exists already.")
+    await tx.charge(want.project, "images", 1)
     fields = {name: getattr(want, name) for name in Create.__struct_fields__}
-    return Image(id=id, created_at=now, updated_at=now, **fields)
+    now = tx.cloud.now()
+    return await tx.add(Image(id=id or tx.cloud.new_id(), created_at=now, updated_at=now, **fields))
 
 
 def check_formats(disk: str, container: str) -> None:
@@ -114,18 +118,22 @@ async def listing(cloud: Cloud, caller: Caller, *where: Any, **filters: Any) -> 
 
 async def update(cloud: Cloud, caller: Caller, key: UUID, **changes: Any) -> Image:
     """Replace fields of the record; formats only while there is no content."""
+    return await revise(cloud, caller, key, lambda _: changes)
+
+
+async def revise(
+    cloud: Cloud, caller: Caller, key: UUID, change: Callable[[Image], Mapping[str, Any]]
+) -> Image:
+    """Change fields depending on what they are now; `change` gives the new values, or refuses."""
     async with cloud.transaction(caller) as tx:
         image = await find(tx, caller, key, "image.update")
+        changes = change(image)
         if changes.get("visibility") is Visibility.PUBLIC and image.visibility is not Visibility.PUBLIC:
             caller.require_admin("image.publish")
         check_formats(changes.get("disk_format", ""), changes.get("container_format", ""))
-        formats = {"disk_format", "container_format"} & {
-            k for k, v in changes.items() if v != getattr(image, k)
-        }
+        formats = [name for name in FORMATS if name in changes and changes[name] != getattr(image, name)]
         if formats and image.state is not ImageState.QUEUED:
-            raise Forbidden(
-                f"Attribute {', '.join(sorted(formats))} can only be changed while the image is queued."
-            )
+            raise Forbidden(f"Attribute {', '.join(formats)} can only be changed while the image is queued.")
         return await tx.put(replace(image, **changes, updated_at=cloud.now()))
 
 
@@ -148,11 +156,22 @@ async def delete(cloud: Cloud, caller: Caller, key: UUID) -> Accepted:
             raise Forbidden(f"Image {key} is protected and cannot be deleted.")
         if image.state is ImageState.DELETING and image.operation:
             raise InUse(f"Image {key} is being deleted already.")
-        operation = await tx.start("image.delete", subject=image, supersede=True, command="deleteTemplate")
+        # In the queue of what fills it, so that the deletion comes after the end of what it calls off.
+        queue = await _call_off(tx, image)
+        operation = await tx.start("image.delete", subject=image, key=queue, command="deleteTemplate")
         image = await tx.put(
             replace(image, state=ImageState.DELETING, operation=operation.id, updated_at=cloud.now())
         )
     return Accepted(image, operation)
+
+
+async def _call_off(tx: Tx, image: Image) -> UUID:
+    """Ask what fills the image to unwind; the key of its queue."""
+    filling = await tx.maybe(Operation, image.operation) if image.operation else None
+    if filling is None or filling.outcome not in LIVE:
+        return image.id
+    await tx.rows.update_where(Operation, {"cancelled": True, "wake_at": tx.cloud.now()}, id=filling.id)
+    return filling.key
 
 
 # The way of content into a record: opened, then settled or abandoned by workflows/image_upload.py

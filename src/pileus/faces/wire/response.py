@@ -1,14 +1,16 @@
 """Answers: whole ones and streamed ones."""
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
-EMPTY: Mapping[str, str] = {}
+Headers = Mapping[str, str | tuple[str, ...]]
+"""A tuple is a line for each value, as Set-Cookie needs."""
+EMPTY: Headers = {}
 
 encode = msgspec.json.Encoder().encode
 TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -24,7 +26,7 @@ class Response:
         self,
         status: int = 200,
         body: Any = None,
-        headers: Mapping[str, str] = EMPTY,
+        headers: Headers = EMPTY,
         content_type: str | None = None,
     ) -> None:
         self.status = status
@@ -52,7 +54,7 @@ class Stream:
     def __init__(
         self,
         status: int,
-        headers: Mapping[str, str],
+        headers: Headers,
         content: AsyncIterator[bytes],
         length: int | None = None,
         content_type: str | None = None,
@@ -64,13 +66,18 @@ class Stream:
         self.content_type = content_type
 
 
+def flat(headers: Headers) -> Iterator[tuple[str, str]]:
+    for name, value in headers.items():
+        for each in (value,) if isinstance(value, str) else value:
+            yield name.lower(), each
+
+
 def head(
-    status: int, headers: Mapping[str, str], content_type: str | None, length: int | None
+    status: int, headers: Headers, content_type: str | None, length: int | None
 ) -> list[tuple[bytes, bytes]]:
     """Header lines as ASGI wants them. ValueError for a value that would break out of its line."""
     lines: list[tuple[bytes, bytes]] = []
-    for name, value in headers.items():
-        name = name.lower()
+    for name, value in flat(headers):
         if name == "content-type":
             content_type = None
         elif name == "content-length":

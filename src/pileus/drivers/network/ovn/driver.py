@@ -4,35 +4,40 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from pileus.drivers.errors import Unreachable
 from pileus.drivers.network.ovn import networks, ports, routers
 from pileus.drivers.network.ovn.link import Link
-from pileus.drivers.network.ovn.namespaces import Namespaces, namespace
+from pileus.drivers.network.ovn.namespaces import Namespaces, existing, namespace
 from pileus.drivers.network.ovn.rows import Difference, Handle, Owner, Replica, Row, owner
 from pileus.drivers.network.protocol import GroupSpec, Kind, NetworkSpec, PortSpec, RouterSpec
 
 SETTLE_SECONDS = 30.0
 
 
-class OvnNetwork:
-    """`northbound` and `switch` are the sockets of OVN's northbound database and of this machine's Open
-    vSwitch, `chassis` is OVN's name of this machine, through which routers leave."""
+class Platform(Protocol):
+    """Where OVN is: sockets of its northbound database and of this machine's Open vSwitch, the bridge that guests
+    are plugged into, and OVN's name of this machine, through which routers leave."""
 
-    def __init__(
-        self,
-        *,
-        northbound: Path,
-        switch: Path,
-        integration_bridge: str,
-        chassis: str,
-        patience: float = 5.0,
-    ) -> None:
-        self._link = Link(northbound, patience=patience)
-        self._namespaces = Namespaces(switch, integration_bridge)
-        self._chassis = chassis
+    @property
+    def nb_socket(self) -> Path: ...
+    @property
+    def ovs_socket(self) -> Path: ...
+    @property
+    def integration_bridge(self) -> str: ...
+    @property
+    def chassis(self) -> str: ...
+
+
+class OvnNetwork:
+    """`patience` is how many seconds a call waits for a database that is away."""
+
+    def __init__(self, platform: Platform, *, patience: float = 5.0) -> None:
+        self._link = Link(platform.nb_socket, patience=patience)
+        self._namespaces = Namespaces(platform.ovs_socket, platform.integration_bridge)
+        self._chassis = platform.chassis
 
     async def apply_network(self, spec: NetworkSpec) -> None:
         await self._apply(owner(Kind.NETWORK, spec.id), networks.rows(spec))
@@ -99,6 +104,13 @@ class OvnNetwork:
     async def close(self) -> None:
         await self._link.close()
 
+    async def metadata_namespaces(self) -> Mapping[UUID, str]:
+        """Network namespaces (`ip netns`) of this machine by the network whose metadata service listens there."""
+        owners = await self._link.look(_with_metadata)
+        names = {UUID(whose.id): namespace(UUID(whose.id)) for whose in owners}
+        there = await asyncio.to_thread(existing)
+        return {network: name for network, name in names.items() if name in there}
+
     @staticmethod
     def metadata_namespace(network: UUID) -> str:
         """Name of the network namespace (`ip netns`) where the metadata service of a network is to listen."""
@@ -110,6 +122,11 @@ class OvnNetwork:
 
 def _globals(replica: Replica) -> Any:
     return next(iter(replica.idl.tables["NB_Global"].rows.values()))
+
+
+def _with_metadata(replica: Replica) -> list[Owner]:
+    found = [whose for whose in replica.owners() if whose.kind == Kind.NETWORK]
+    return [whose for whose in found if replica.find(networks.metadata_handle(whose)) is not None]
 
 
 def _mark(replica: Replica, txn: Any) -> int:

@@ -90,6 +90,10 @@ async def _batch(lines: list[str], *options: str) -> None:
     await run("ip", *options, "-batch", "-", input="\n".join(lines) + "\n")
 
 
+def existing() -> frozenset[str]:
+    return frozenset(path.name for path in MOUNTED.glob("pm-*"))
+
+
 def _there(name: str) -> bool:
     return all(_parts(name))
 
@@ -99,4 +103,4 @@ def _parts(name: str) -> tuple[bool, bool]:
     return (MOUNTED / name).exists(), Path("/sys/class/net", name).exists()
 
 
-__all__ = ["MARK", "Namespaces", "namespace"]
+__all__ = ["MARK", "Namespaces", "existing", "namespace"]

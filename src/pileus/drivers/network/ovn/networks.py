@@ -5,7 +5,7 @@ from hashlib import sha256
 from ipaddress import IPv4Address
 from uuid import UUID
 
-from pileus.drivers.network.ovn.rows import Handle, Row, owner
+from pileus.drivers.network.ovn.rows import Handle, Owner, Row, owner
 from pileus.drivers.network.protocol import Address, Cidr, Kind, NetworkSpec, SubnetSpec
 
 METADATA = IPv4Address("169.254.169.254")
@@ -20,6 +20,10 @@ def switch(network: UUID) -> Handle:
 
 def dhcp(network: UUID, subnet: UUID) -> Handle:
     return Handle(owner(Kind.NETWORK, network), "DHCP_Options", str(subnet))
+
+
+def metadata_handle(network: Owner) -> Handle:
+    return Handle(network, "Logical_Switch_Port", "metadata")
 
 
 def metadata_port(network: UUID) -> str:
@@ -62,8 +66,7 @@ def _metadata(spec: NetworkSpec, address: Address, holder: Handle) -> Row:
         "type": "localport",
         "addresses": [f"{metadata_mac(spec)} {address} {METADATA}"],
     }
-    handle = Handle(holder.owner, "Logical_Switch_Port", "metadata")
-    return Row(handle=handle, columns=columns, within=holder.into("ports"))
+    return Row(handle=metadata_handle(holder.owner), columns=columns, within=holder.into("ports"))
 
 
 def metadata_mac(spec: NetworkSpec) -> str:
@@ -132,4 +135,4 @@ def _domain(spec: NetworkSpec) -> str:
     return domains.pop() if len(domains) == 1 else ""
 
 
-__all__ = ["METADATA", "dhcp", "mac_of", "metadata_mac", "metadata_port", "rows", "switch"]
+__all__ = ["METADATA", "dhcp", "mac_of", "metadata_handle", "metadata_mac", "metadata_port", "rows", "switch"]

@@ -4,7 +4,7 @@ Every row of ours says in its external_ids to which object it belongs, which row
 whose columns it stands. So an object's rows are found without a state of our own, and repair is creation.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -277,10 +277,4 @@ def _absent(wish: Row, parent: Handle) -> Missing:
     )
 
 
-def quoted(names: Iterable[object]) -> str:
-    """A set in OVN's expression language."""
-    items = [str(name) for name in names]
-    return items[0] if len(items) == 1 else "{" + ", ".join(items) + "}"
-
-
-__all__ = ["Difference", "Handle", "Owner", "Place", "Ref", "Replica", "Row", "owner", "place", "quoted"]
+__all__ = ["Difference", "Handle", "Owner", "Place", "Ref", "Replica", "Row", "owner", "place"]

@@ -1,0 +1,117 @@
+"""Content into an image by long work: fetched from an address, or exported from a volume."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from msgspec.structs import replace
+
+from pileus.core.block.records import Volume, VolumeState
+from pileus.core.cloud import Tx
+from pileus.core.image import images
+from pileus.core.image.exports import Export
+from pileus.core.image.images import Fetch
+from pileus.core.image.records import Image, ImageState
+from pileus.workflows.downloads import content
+from pileus.workflows.engine import Run, Step, Workflow, register
+from pileus.workflows.image_upload import check
+
+
+async def fetch(run: Run) -> dict[str, Any]:
+    """Get the whole content from the address."""
+    limit = run.cloud.config.max_image_bytes
+    written = await run.site.images.write(
+        run.subject, content(run.want.url, inside=run.want.inside), max_bytes=limit
+    )
+    return measured(written)
+
+
+def measured(written: tuple[int, str, str]) -> dict[str, Any]:
+    size, checksum, sha512 = written
+    return {"size": size, "checksum": checksum, "sha512": sha512}
+
+
+async def drop(run: Run) -> None:
+    await run.site.images.delete(run.subject)
+
+
+async def inspect(run: Run) -> dict[str, Any]:
+    async with run.cloud.view() as look:
+        image = await look.get(Image, run.subject)
+    return await check(run.site, image)
+
+
+async def fetched(run: Run, tx: Tx) -> None:
+    await images.settle(tx, await tx.get(Image, run.subject), **run.done["fetch"], **run.done["inspect"])
+
+
+async def not_fetched(run: Run, tx: Tx, fault: str) -> None:
+    image = await tx.maybe(Image, run.subject)
+    if image is not None and image.operation == run.operation.id:
+        await tx.put(
+            replace(image, state=ImageState.ERROR, operation=None, fault=fault, updated_at=run.cloud.now())
+        )
+
+
+def workplace(run: Run) -> Path:
+    """Where the export lies before the image store has it."""
+    return run.cloud.config.state / "exports" / str(run.subject)
+
+
+async def export(run: Run) -> None:
+    async with run.cloud.view() as look:
+        volume = await look.get(Volume, run.want.volume)
+    target = workplace(run)
+    await asyncio.to_thread(target.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
+    await run.site.pool(volume.pool).export(volume.id, target, run.want.format)
+
+
+async def clear(run: Run) -> None:
+    await asyncio.to_thread(workplace(run).unlink, missing_ok=True)
+
+
+async def adopt(run: Run) -> dict[str, Any]:
+    return measured(await run.site.images.adopt(run.subject, workplace(run)))
+
+
+async def exported(run: Run, tx: Tx) -> None:
+    await release(tx, run.want.volume, run.operation.id)
+    await images.settle(tx, await tx.get(Image, run.subject), **run.done["adopt"], **run.done["inspect"])
+
+
+async def not_exported(run: Run, tx: Tx, fault: str) -> None:
+    await release(tx, run.want.volume, run.operation.id)
+    await not_fetched(run, tx, fault)
+
+
+async def release(tx: Tx, key: UUID, operation: UUID) -> None:
+    """The volume is free for other uses again."""
+    volume = await tx.maybe(Volume, key)
+    if volume is not None and volume.operation == operation:
+        freed = replace(volume, state=VolumeState.AVAILABLE, operation=None, updated_at=tx.cloud.now())
+        await tx.put(freed)
+
+
+FETCH = register(
+    Workflow(
+        "image.fetch",
+        steps=(Step("fetch", fetch, undo=drop, patience=120.0), Step("inspect", inspect)),
+        finished=fetched,
+        failed=not_fetched,
+        want=Fetch,
+    )
+)
+FROM_VOLUME = register(
+    Workflow(
+        "image.from_volume",
+        steps=(
+            Step("export", export, undo=clear),
+            Step("adopt", adopt, undo=drop),
+            Step("inspect", inspect),
+        ),
+        finished=exported,
+        failed=not_exported,
+        want=Export,
+    )
+)
