@@ -98,7 +98,7 @@ def tokens(api: Api, pid: int) -> None:
 
 async def validation(pid: int, api: Api) -> str:
     """In a process of our own on the same state: `present` with and without what it remembers."""
-    from pileus.app.server import database_url
+    from pileus.app.running import database_url
     from pileus.config import Config
     from pileus.core import records  # noqa: F401
     from pileus.core.cloud import Cloud

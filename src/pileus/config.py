@@ -2,11 +2,12 @@
 
 from ipaddress import IPv4Network
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 
-class Config(msgspec.Struct, frozen=True, kw_only=True):
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Read from `<state>/pileus.toml` where it exists; options of `pileus up` stand above the file."""
 
     state: Path = Path("/var/lib/pileus")
@@ -55,9 +56,23 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return IPv4Network(self.external_cidr)
 
 
+def plain(value: Any) -> Any:
+    """msgspec's `enc_hook` for what a configuration holds beyond JSON's types."""
+    if isinstance(value, Path):
+        return str(value)
+    raise NotImplementedError(f"{type(value).__name__} in a configuration")
+
+
+def typed(type_: type[Any], value: Any) -> Any:
+    """msgspec's `dec_hook`, the opposite."""
+    if type_ is Path and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError(f"{type_.__name__} in a configuration")
+
+
 def load(path: Path) -> Config:
     """Read a TOML file; ValueError names the unknown or malformed setting."""
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=Config, strict=True)
+        return msgspec.toml.decode(path.read_bytes(), type=Config, strict=True, dec_hook=typed)
     except msgspec.ValidationError as error:
         raise ValueError(f"{path}: {error}") from error

@@ -4,7 +4,7 @@ import json
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -255,8 +255,8 @@ def test_nobody_logs_in_with_a_default_password(image: Path, key: Path, tmp_path
 
 
 @pytest.fixture
-def cloudstack_drive(key: Path) -> Iterator[dict[str, bytes]]:
-    yield {
+def cloudstack_drive(key: Path) -> dict[str, bytes]:
+    return {
         "cloudstack/metadata/instance-id.txt": b"i-2-3-VM",
         "cloudstack/metadata/local-hostname.txt": b"from-cloudstack",
         "cloudstack/metadata/public-keys.txt": key.with_suffix(".pub").read_bytes(),

@@ -15,6 +15,8 @@ from pileus.core.block.records import StoragePool, VolumeKind
 from pileus.core.caller import ADMIN, MANAGER, MEMBER, READER, SERVICE
 from pileus.core.cloud import Cloud, Tx
 from pileus.core.compute.records import Cluster, Host, Pod, Size, Zone
+from pileus.core.identity import secrets as vault
+from pileus.core.identity.domains import ROOT
 from pileus.core.identity.records import (
     Assignment,
     Credential,
@@ -26,7 +28,6 @@ from pileus.core.identity.records import (
     Scope,
     User,
 )
-from pileus.core.identity.secrets import Secrets
 from pileus.core.image.records import ImageStoreRecord
 from pileus.core.network.records import Network, NetworkKind, Subnet
 from pileus.drivers.hypervisor.protocol import HostFacts
@@ -34,7 +35,6 @@ from pileus.drivers.volume.protocol import PoolFacts
 
 NAMES = UUID("6f0f6e5c-6d58-5c53-9d5b-1f0f5b1f7a10")
 """Namespace of the ids that every cloud shares, so that tools may rely on them."""
-ROOT_DOMAIN = uuid5(NAMES, "domain/default")
 SYSTEM = UUID(int=0)
 ACCOUNTS = ("admin", "demo")
 """The first users, each with a project of its own; the first administers the cloud."""
@@ -52,11 +52,12 @@ DISK_KINDS = (("standard", 0), ("small-5", 5), ("medium-20", 20), ("large-100", 
 """(name, fixed GiB); 0: the caller names the size."""
 
 
-async def bootstrap(cloud: Cloud, keys: Secrets) -> bool:
+async def bootstrap(cloud: Cloud) -> bool:
     """Make what is missing; whether this was the first start. The credentials are on disk before anything needs them."""
     async with cloud.view() as look:
-        if await look.maybe(Domain, ROOT_DOMAIN):
+        if await look.maybe(Domain, ROOT):
             return False
+    keys = vault.of(cloud)
     first = {f"{name}_password": secrets.token_urlsafe(12) for name in ACCOUNTS}
     for name in ACCOUNTS:
         for kind in CredentialKind:
@@ -67,7 +68,7 @@ async def bootstrap(cloud: Cloud, keys: Secrets) -> bool:
     async with cloud.transaction() as tx:
         await _roles(tx)
         await tx.add(
-            Domain(id=ROOT_DOMAIN, name="Default", description="The default domain", created_at=cloud.now())
+            Domain(id=ROOT, name="Default", description="The default domain", created_at=cloud.now())
         )
         for name in ACCOUNTS:
             await _account(tx, keys, name, hashes[name], first)
@@ -84,16 +85,16 @@ async def _roles(tx: Tx) -> None:
         )
 
 
-async def _account(tx: Tx, keys: Secrets, name: str, password: str, first: Mapping[str, str]) -> None:
+async def _account(tx: Tx, keys: vault.Secrets, name: str, password: str, first: Mapping[str, str]) -> None:
     """A user with a project of the same name, which is its CloudStack account, and with its key pairs."""
     now, new = tx.cloud.now(), tx.cloud.new_id
     project = await tx.add(
-        Project(id=new(), domain=ROOT_DOMAIN, name=name, kind=ProjectKind.ACCOUNT, created_at=now)
+        Project(id=new(), domain=ROOT, name=name, kind=ProjectKind.ACCOUNT, created_at=now)
     )
     user = await tx.add(
         User(
             id=new(),
-            domain=ROOT_DOMAIN,
+            domain=ROOT,
             name=name,
             password=password,
             account=project.id,
@@ -164,7 +165,7 @@ async def _places(tx: Tx) -> None:
 async def _external(tx: Tx, zone: Zone) -> None:
     """The external network on this machine: the host is its gateway, the pool begins at the tenth address."""
     now, cidr = tx.cloud.now(), tx.cloud.config.external
-    admin = await tx.one(Project, name="admin", domain=ROOT_DOMAIN)
+    admin = await tx.one(Project, name="admin", domain=ROOT)
     assert admin is not None
     network = await tx.add(
         Network(

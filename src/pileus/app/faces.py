@@ -10,9 +10,13 @@ from pileus.workflows.site import Site
 
 
 def services() -> tuple[Service, ...]:
-    """Every OpenStack service: each package of the face exports its own as SERVICE."""
-    packages = [module.name for module in pkgutil.iter_modules(openstack.__path__) if module.ispkg]
-    return tuple(importlib.import_module(f"{openstack.__name__}.{name}").SERVICE for name in packages)
+    """Each package of OpenStack's face exports its service as SERVICE, or several as SERVICES."""
+    found: list[Service] = []
+    for module in pkgutil.iter_modules(openstack.__path__):
+        if module.ispkg:
+            package = importlib.import_module(f"{openstack.__name__}.{module.name}")
+            found += getattr(package, "SERVICES", None) or (package.SERVICE,)
+    return tuple(found)
 
 
 def kernel(site: Site) -> Kernel:

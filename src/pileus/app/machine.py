@@ -98,7 +98,7 @@ class Machine:
         return DirectoryImages(Path(path), max_virtual_bytes=self.config.max_image_virtual_gib << 30)
 
     async def metadata_namespaces(self) -> Mapping[UUID, str]:
-        return self._network.metadata_namespaces()
+        return await self._network.metadata_namespaces()
 
     async def release(self) -> None:
         """Let go of everything and leave it running."""

@@ -10,19 +10,16 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from uuid import UUID
 
-import msgspec
 import structlog
 import uvicorn
 
-from pileus.app import bootstrap, faces
-from pileus.app.daemons.process import Process, identify
+from pileus.app import bootstrap, faces, running
 from pileus.app.listeners import Listeners
 from pileus.app.machine import Machine
 from pileus.app.simulation import Simulation
 from pileus.config import Config
 from pileus.core.block.records import StoragePool
 from pileus.core.cloud import Cloud
-from pileus.core.identity.secrets import Secrets
 from pileus.core.image.records import ImageStoreRecord
 from pileus.drivers.errors import Refused
 from pileus.drivers.hypervisor.protocol import Hypervisor
@@ -34,18 +31,6 @@ from pileus.workflows.site import Site
 from pileus.workflows.worker import Worker
 
 log = structlog.get_logger()
-
-
-class Running(msgspec.Struct, frozen=True):
-    """What `pileus status` and `pileus down` need to find a running cloud."""
-
-    process: Process
-    url: str
-    config: Config
-
-
-def database_url(config: Config) -> str:
-    return config.database or f"sqlite:///{config.state / 'pileus.db'}"
 
 
 class Lock:
@@ -100,7 +85,7 @@ class App:
             await self._serve(site, listening, ready)
 
     async def _open_store(self, stack: AsyncExitStack) -> Store:
-        url = database_url(self.config)
+        url = running.database_url(self.config)
         for revision in await migrate(url):
             self._say(f"database brought to revision {revision}")
         store = await open_store(url)
@@ -108,7 +93,7 @@ class App:
         return store
 
     async def _bootstrap(self, cloud: Cloud) -> None:
-        if await bootstrap.bootstrap(cloud, Secrets(self.config.state)):
+        if await bootstrap.bootstrap(cloud):
             self._say(f"first start: credentials are in {self.config.state / 'credentials'}")
 
     async def _site(self, cloud: Cloud) -> Site:
@@ -152,17 +137,9 @@ class App:
         while not server.started and not serving.done():
             await asyncio.sleep(0.01)
         if server.started:
-            self._note()
+            running.note(self.config)
             ready()
         await serving
-
-    def _note(self) -> None:
-        """Leave word of where we are."""
-        running = Running(identify(os.getpid(), ("pileus",)), self.config.url, self.config)
-        path = self.config.state / "running.json"
-        fresh = path.with_suffix(".new")
-        fresh.write_bytes(msgspec.json.encode(running))
-        fresh.replace(path)
 
 
 def _listen(config: Config) -> socket.socket:
@@ -179,12 +156,3 @@ def _listen(config: Config) -> socket.socket:
             f"Cannot listen on {config.listen} port {config.port} ({why}); choose another with --port or --listen."
         ) from error
     return made
-
-
-def found(state: Path) -> Running | None:
-    """The cloud that runs on this state directory, if one does."""
-    try:
-        running = msgspec.json.decode((state / "running.json").read_bytes(), type=Running)
-    except (FileNotFoundError, msgspec.DecodeError):
-        return None
-    return running if running.process.alive() else None

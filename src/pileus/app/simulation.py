@@ -18,7 +18,13 @@ from pileus.drivers.volume.images import DirectoryImages
 from pileus.drivers.volume.protocol import ImageStore, Pool
 
 NAMES = UUID("0f2c1f4e-6b7e-5a51-9f8e-6f6f8e3f1a55")
-HOST = {"vcpus": 32, "memory_mib": 131_072, "hypervisor": "Simulator", "version": 1_000_000, "acceleration": "none"}
+HOST = {
+    "vcpus": 32,
+    "memory_mib": 131_072,
+    "hypervisor": "Simulator",
+    "version": 1_000_000,
+    "acceleration": "none",
+}
 
 
 class Simulation:

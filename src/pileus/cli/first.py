@@ -21,7 +21,7 @@ SSH_SECONDS = 300.0
 
 def run(state: Path, image: Path | None) -> int:
     """Exit code 0 when the server answers (or, simulated, is active)."""
-    from pileus.app.server import found
+    from pileus.app.running import found
 
     running = found(state.absolute())
     if running is None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from pileus.config import Config, load
+from pileus.config import Config, load, plain, typed
 
 STOP_SECONDS = 30.0
 QUESTION = "pileus: "
@@ -28,18 +28,20 @@ def complain(text: str) -> None:
 def configure(state: Path, given: dict[str, Any], settings: tuple[str, ...]) -> Config:
     """The file in the state directory, then `--set`, then the options. ValueError names what is wrong."""
     file = state / "pileus.toml"
-    values: dict[str, Any] = msgspec.to_builtins(load(file)) if file.exists() else {}
+    values: dict[str, Any] = msgspec.to_builtins(load(file), enc_hook=plain) if file.exists() else {}
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals or name not in Config.__struct_fields__:
             raise ValueError(f"--set {setting}: expected NAME=VALUE with a NAME of docs/operator/settings.md")
         values[name] = value
-    return msgspec.convert(values | given | {"state": str(state.absolute())}, Config, strict=False)
+    return msgspec.convert(
+        values | given | {"state": str(state.absolute())}, Config, strict=False, dec_hook=typed
+    )
 
 
 def up(state: Path, given: dict[str, Any], settings: tuple[str, ...], *, detach: bool) -> int:
     """Exit code: 0 when the cloud runs (or, attached, ended as asked), 1 when it could not be started."""
-    from pileus.app.server import found
+    from pileus.app.running import found
 
     try:
         config = configure(state, given, settings)
@@ -81,7 +83,7 @@ def _detached(config: Config) -> int:
     """A child in a session of its own, with its log in the state directory; its words are repeated until it is ready."""
     config.state.mkdir(parents=True, exist_ok=True, mode=0o711)
     log = config.state / "pileus.log"
-    options = msgspec.json.encode(config).decode()
+    options = msgspec.json.encode(config, enc_hook=plain).decode()
     with log.open("ab") as sink:
         child = subprocess.Popen(
             [sys.executable, "-m", "pileus.cli.serve", options],
@@ -104,7 +106,7 @@ def _detached(config: Config) -> int:
 
 
 def down(state: Path, *, guests: bool) -> int:
-    from pileus.app.server import found
+    from pileus.app.running import found
 
     running = found(state.absolute())
     if running is None:
@@ -130,7 +132,7 @@ def down(state: Path, *, guests: bool) -> int:
 
 def status(state: Path) -> int:
     """Exit code 0 when it runs, 3 when it does not (as service managers have it)."""
-    from pileus.app.server import found
+    from pileus.app.running import found
 
     running = found(state.absolute())
     if running is None:
@@ -143,7 +145,7 @@ def status(state: Path) -> int:
 
 
 async def _counts(config: Config) -> list[str]:
-    from pileus.app.server import database_url
+    from pileus.app.running import database_url
     from pileus.core.compute.records import Host, Server
     from pileus.core.operations import LIVE, Operation, Outcome
     from pileus.store import open_store

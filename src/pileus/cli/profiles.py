@@ -14,7 +14,7 @@ def read(state: Path) -> dict[str, str]:
 
 
 def show(state: Path, form: str, user: str) -> int:
-    from pileus.app.server import found
+    from pileus.app.running import found
 
     running = found(state.absolute())
     try:

@@ -5,7 +5,7 @@ import sys
 import msgspec
 
 from pileus.cli.lifecycle import serve
-from pileus.config import Config
+from pileus.config import Config, typed
 
 if __name__ == "__main__":
-    sys.exit(serve(msgspec.json.decode(sys.argv[1], type=Config)))
+    sys.exit(serve(msgspec.json.decode(sys.argv[1], type=Config, dec_hook=typed)))

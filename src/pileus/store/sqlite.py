@@ -40,7 +40,10 @@ def path_of(url: str) -> Path:
 def connect(path: Path) -> sqlite3.Connection:
     """The file is made for its owner only; its log files take over the mode."""
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        if not path.exists():
+            # Only then: closing any descriptor of the file drops the POSIX locks that this process's other
+            # connections hold, and the next process to close the database would delete their log.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         connection = sqlite3.connect(
             path, isolation_level=None, check_same_thread=False, cached_statements=512, timeout=0
         )

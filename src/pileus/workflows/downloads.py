@@ -104,7 +104,7 @@ class _Http(urllib.request.HTTPHandler):
         self._inside = inside
 
     def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(partial(_Connection, inside=self._inside), req)  # type: ignore[return-value]
+        return self.do_open(partial(_Connection, inside=self._inside), req)
 
 
 class _Https(urllib.request.HTTPSHandler):
@@ -113,4 +113,4 @@ class _Https(urllib.request.HTTPSHandler):
         self._inside = inside
 
     def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(partial(_SecureConnection, inside=self._inside), req)  # type: ignore[return-value]
+        return self.do_open(partial(_SecureConnection, inside=self._inside), req)

@@ -80,7 +80,7 @@ async def platform(cloud: Cloud) -> Site:
     """After the first start, with one simulated host."""
     for module in pkgutil.iter_modules(pileus.workflows.__path__):
         importlib.import_module(f"pileus.workflows.{module.name}")
-    await bootstrap(cloud, secrets.of(cloud))
+    await bootstrap(cloud)
     async with cloud.view() as look:
         pool = (await look.list(StoragePool))[0]
     host = await join_host(cloud, "simulator", FACTS, POOL_FACTS)

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import pileus
+import pileus.core.records
+from pileus.store import REGISTRY, create_all, open_store
 
 WORKER = Path(__file__).parent / "worker.py"
 SECONDS = 60
@@ -55,3 +57,31 @@ async def test_two_processes_that_read_and_write_back_lose_nothing(store, prepar
     assert codes == [0, 0]
     async with store.view() as view:
         assert (await view.get(records.Counter, "shared")).count == 100
+
+
+READ_AND_CLOSE = """
+import asyncio, sys
+from pileus.store import open_store
+
+async def main() -> None:
+    store = await open_store(sys.argv[1])
+    async with store.view():
+        pass
+    await store.close()
+
+asyncio.run(main())
+"""
+
+
+async def test_another_process_that_closes_the_database_takes_nothing_away(sqlite_url: str) -> None:
+    """SQLite's locks are POSIX locks: a process loses them when it closes any descriptor of the file."""
+    await create_all(sqlite_url, REGISTRY)
+    store = await open_store(sqlite_url)
+    try:
+        async with store.view() as one, store.view() as two:
+            assert one is not two
+        for _ in range(2):
+            subprocess.run([sys.executable, "-c", READ_AND_CLOSE, sqlite_url], check=True)
+            assert Path(sqlite_url.removeprefix("sqlite:///") + "-wal").exists()
+    finally:
+        await store.close()

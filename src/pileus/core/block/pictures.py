@@ -60,3 +60,8 @@ async def _servers(look: Look, keys: Sequence[UUID]) -> dict[UUID, Server]:
 
 async def of(cloud: Cloud, volume: Volume) -> Picture:
     return (await several(cloud, [volume]))[0]
+
+
+async def pools(cloud: Cloud) -> list[StoragePool]:
+    async with cloud.view() as look:
+        return await look.list(StoragePool, order=("created_at", "id"))
