@@ -6,7 +6,9 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
 
 import pytest
@@ -66,6 +68,8 @@ class Machine:
     key: Path
     by_kernel: bool = True
     drive: dict[str, bytes] = field(default_factory=dict)
+    metadata_port: int = 0
+    """Where, on this machine, the metadata service of the guest's network listens."""
 
     def __enter__(self) -> "Machine":
         self.port = free_port()
@@ -94,7 +98,12 @@ class Machine:
         command += ["-qmp", f"unix:{self.directory / 'qmp'},server=on,wait=off"]
         command += ["-drive", f"file={disk},format=qcow2,if=none,id=root,cache=unsafe"]
         command += ["-device", "virtio-blk-pci,drive=root,bootindex=1", "-device", "virtio-rng-pci"]
-        command += ["-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{self.port}-:22"]
+        network = f"user,id=net,hostfwd=tcp:127.0.0.1:{self.port}-:22"
+        if self.metadata_port:
+            network += (
+                f",net=169.254.169.0/24,guestfwd=tcp:169.254.169.254:80-tcp:127.0.0.1:{self.metadata_port}"
+            )
+        command += ["-netdev", network]
         command += ["-device", "virtio-net-pci,netdev=net,romfile="]
         if self.drive:
             path = self.directory / "config-drive"
@@ -270,6 +279,49 @@ def test_a_cloudstack_config_drive_is_understood(
     with Machine(image, tmp_path, key, drive=cloudstack_drive) as machine:
         machine.boot()
         assert machine.ask("cat /tmp/from-user-data") == "root on from-cloudstack"
+
+
+def answering(tree: dict[str, str]) -> ThreadingHTTPServer:
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = tree.get(self.path.lstrip("/"))
+            self.send_response(404 if body is None else 200)
+            self.end_headers()
+            self.wfile.write((body or "").encode())
+
+        def log_message(self, *_: object) -> None:
+            """Nothing is printed."""
+
+    return ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+
+
+@pytest.mark.parametrize("tree", ["openstack", "ec2", "cloudstack"])
+def test_the_metadata_service_is_understood(image: Path, key: Path, tmp_path: Path, tree: str):
+    public = key.with_suffix(".pub").read_text()
+    if tree == "openstack":
+        served = {path: content.decode() for path, content in drive(key, SCRIPT).items()}
+    else:
+        served = {
+            "latest/meta-data/instance-id": "i-1",
+            "latest/meta-data/local-hostname": "web-1.example.org",
+            "latest/user-data": SCRIPT,
+        }
+        if tree == "ec2":
+            served |= {"latest/meta-data/public-keys/": "0=mine"}
+            served |= {"latest/meta-data/public-keys/0/openssh-key": public}
+        else:
+            served |= {"latest/meta-data/public-keys": public}
+    service = answering(served)
+    thread = Thread(target=service.serve_forever)
+    thread.start()
+    try:
+        with Machine(image, tmp_path, key, metadata_port=service.server_port) as machine:
+            machine.boot()
+            assert machine.ask("hostname; cat /tmp/from-user-data").split("\n") == ["web-1", "root on web-1"]
+    finally:
+        service.shutdown()
+        thread.join()
+        service.server_close()
 
 
 def test_the_image_is_a_sound_qcow2_of_a_few_mebibytes(image: Path):

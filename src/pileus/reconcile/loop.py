@@ -28,7 +28,8 @@ class Loop:
 
     async def start(self) -> None:
         self._tasks = [
-            asyncio.create_task(self._run(name, look), name=f"reconcile {name}") for name, look in self._parts.items()
+            asyncio.create_task(self._run(name, look), name=f"reconcile {name}")
+            for name, look in self._parts.items()
         ]
 
     async def stop(self) -> None:

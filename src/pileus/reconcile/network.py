@@ -28,6 +28,9 @@ SYNC: dict[Kind, Sync] = {
 }
 """In the order of application: containers first."""
 
+SLICE = 1000
+"""Objects of one kind that one pass applies again though they are known; in a large cloud the passes take turns."""
+
 
 class Repairs(msgspec.Struct, frozen=True, kw_only=True):
     """What one pass found: recorded but not there, there but not recorded, and what could not be repaired."""
@@ -49,6 +52,7 @@ class Reconciler:
     def __init__(self, site: Site) -> None:
         self.site, self.cloud = site, site.cloud
         self.totals: Counter[str] = Counter()
+        self._turns: Counter[Kind] = Counter()
 
     async def run(self) -> None:
         """Pass after pass, until cancelled."""
@@ -62,12 +66,15 @@ class Reconciler:
             await asyncio.sleep(self.cloud.config.reconcile_seconds)
 
     async def once(self) -> Repairs:
-        """One pass. Every recorded object is applied again, which costs little where nothing differs."""
+        """One pass. What is missing is applied, and what is known is applied again, which costs little where
+        nothing differs."""
         known = await self.site.network.known()
         recorded, busy = await self._recorded()
         failed: dict[UUID, str] = {}
+        turn = {kind: self._turn(kind, recorded[kind] - busy) for kind in SYNC}
         for kind, sync in SYNC.items():
-            await self._each(sync, recorded[kind] - busy, failed)
+            missing = recorded[kind] - busy - known.get(kind, frozenset())
+            await self._each(sync, missing | turn[kind], failed)
         leftover = {kind: known.get(kind, frozenset()) - recorded[kind] - busy for kind in SYNC}
         for kind in reversed(SYNC):
             await self._each(SYNC[kind], leftover[kind], failed)
@@ -75,11 +82,20 @@ class Reconciler:
             restored={k: recorded[k] - known.get(k, frozenset()) - busy - failed.keys() for k in SYNC},
             removed={kind: leftover[kind] - failed.keys() for kind in SYNC},
             failed=failed,
-            moved=await self._refresh_ports(recorded[Kind.PORT] - busy),
+            moved=await self._refresh_ports(turn[Kind.PORT]),
         )
         await self._heal(recorded, failed)
         self._report(repairs)
         return repairs
+
+    def _turn(self, kind: Kind, keys: frozenset[UUID]) -> frozenset[UUID]:
+        """All of them, or the next of many."""
+        if len(keys) <= SLICE:
+            return keys
+        start = self._turns[kind] % len(keys)
+        self._turns[kind] = start + SLICE
+        inorder = sorted(keys)
+        return frozenset((inorder + inorder)[start : start + SLICE])
 
     async def _recorded(self) -> tuple[dict[Kind, frozenset[UUID]], frozenset[UUID]]:
         """What should be there, and what an operation is at work on."""
@@ -105,10 +121,10 @@ class Reconciler:
             except DriverError as error:
                 failed[key] = str(error)
 
-    async def _refresh_ports(self, ports: Iterable[UUID]) -> frozenset[UUID]:
+    async def _refresh_ports(self, ports: frozenset[UUID]) -> frozenset[UUID]:
         """Port.up as the platform sees it."""
         async with self.cloud.view() as look:
-            rows = {port.id: port.up for port in await look.list(Port, use=tuple(DRIVEN))}
+            rows = {port.id: port.up for port in await look.list(Port, id=tuple(ports))}
         changed = {}
         for key in ports:
             up = await self.site.network.port_up(key)

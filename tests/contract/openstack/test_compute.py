@@ -4,6 +4,7 @@ import asyncio
 import base64
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,9 +16,11 @@ from pileus.core.compute.records import State
 from pileus.core.identity.records import Project
 from pileus.core.image.records import Image, ImageState, Visibility
 from pileus.core.network.records import Network, Subnet
-from pileus.faces.openstack.compute import service, words
+from pileus.core.operations import Operation, Outcome
+from pileus.faces.openstack.compute import SERVICES, words
 from pileus.faces.wire import ledger
 from pileus.workflows.site import Site
+from tests.asgi import Client
 from tests.contract.openstack.conftest import Person
 
 BASE = "/compute/v2.1"
@@ -88,7 +91,9 @@ def version(number: str) -> dict[str, str]:
 LATEST = version("2.96")
 
 
-async def boot(who: Person, image: Image, headers: dict[str, str] | None = None, **more: Any) -> dict[str, Any]:
+async def boot(
+    who: Person, image: Image, headers: dict[str, str] | None = None, **more: Any
+) -> dict[str, Any]:
     body = {"name": "web", "flavorRef": "1", "imageRef": str(image.id), **more}
     reply = await who.post(f"{BASE}/servers", json={"server": body}, headers=headers)
     assert reply.status == 202, reply.text
@@ -147,7 +152,9 @@ async def test_a_server_is_booted_shown_and_deleted_without_a_trace(
 async def test_the_newest_version_shows_every_field(
     member: Person, admin: Person, image: Image, network: Network
 ) -> None:
-    made = await boot(member, image, LATEST, networks="auto", description="d", tags=["x"], hostname="w.example")
+    made = await boot(
+        member, image, LATEST, networks="auto", description="d", tags=["x"], hostname="w.example"
+    )
     await until(member, made["id"], "ACTIVE")
     shown = await show(member, made["id"], LATEST)
     assert set(shown) >= {
@@ -193,7 +200,9 @@ async def test_a_server_goes_through_every_power_state(
     names = [action["action"] for action in listed["instanceActions"]]
     assert names == ["resume", "suspend", "unpause", "pause", "reboot", "reboot", "start", "stop", "create"]
     request = listed["instanceActions"][-1]["request_id"]
-    one = (await member.get(f"{BASE}/servers/{made['id']}/os-instance-actions/{request}", headers=LATEST)).json()
+    one = (
+        await member.get(f"{BASE}/servers/{made['id']}/os-instance-actions/{request}", headers=LATEST)
+    ).json()
     assert one["instanceAction"]["events"][0]["result"] == "Success"
 
 
@@ -229,7 +238,9 @@ async def test_a_server_of_another_project_does_not_exist(
     assert (await other.get(f"{BASE}/servers/detail")).json()["servers"] == []
 
 
-async def test_a_locked_server_is_left_alone(admin: Person, member: Person, image: Image, network: Network) -> None:
+async def test_a_locked_server_is_left_alone(
+    admin: Person, member: Person, image: Image, network: Network
+) -> None:
     made = await boot(member, image)
     await until(member, made["id"], "ACTIVE")
     assert (await act(member, made["id"], "lock", {"locked_reason": "mine"}, headers=LATEST)).status == 202
@@ -241,7 +252,9 @@ async def test_a_locked_server_is_left_alone(admin: Person, member: Person, imag
     await gone(member, made["id"])
 
 
-async def test_no_capacity_is_explained(admin: Person, member: Person, image: Image, network: Network) -> None:
+async def test_no_capacity_is_explained(
+    admin: Person, member: Person, image: Image, network: Network
+) -> None:
     flavor = {"name": "huge", "ram": 10_000_000, "vcpus": 1, "disk": 1, "id": "huge"}
     assert (await admin.post(f"{BASE}/flavors", json={"flavor": flavor})).status == 200
     project = member.project.id.hex
@@ -326,7 +339,9 @@ async def test_metadata_and_tags_are_changed(member: Person, image: Image, netwo
     assert (await member.get(f"{path}/metadata")).json() == {"metadata": {"a": "1", "b": "3"}}
     assert (await member.delete(f"{path}/metadata/a")).status == 204
     assert (await member.delete(f"{path}/metadata/a")).status == 404
-    assert (await member.put(f"{path}/metadata", json={"metadata": {"c": "4"}})).json() == {"metadata": {"c": "4"}}
+    assert (await member.put(f"{path}/metadata", json={"metadata": {"c": "4"}})).json() == {
+        "metadata": {"c": "4"}
+    }
     assert (await member.put(f"{path}/tags/x", headers=LATEST)).status == 201
     assert (await member.put(f"{path}/tags/x", headers=LATEST)).status == 204
     assert (await member.put(f"{path}/tags", json={"tags": ["y", "z"]}, headers=LATEST)).status == 200
@@ -336,7 +351,9 @@ async def test_metadata_and_tags_are_changed(member: Person, image: Image, netwo
     assert (await member.get(f"{path}/tags")).status == 404
 
 
-async def test_interfaces_come_and_go(site: Site, cloud: Cloud, member: Person, image: Image, network: Network) -> None:
+async def test_interfaces_come_and_go(
+    site: Site, cloud: Cloud, member: Person, image: Image, network: Network
+) -> None:
     made = await boot(member, image)
     await until(member, made["id"], "ACTIVE")
     second = await make_network(cloud, member, "second", "10.8.0.0/24")
@@ -357,8 +374,6 @@ async def test_interfaces_come_and_go(site: Site, cloud: Cloud, member: Person, 
 
 async def settled(cloud: Cloud) -> None:
     """Until no operation is under way."""
-    from pileus.core.operations import Operation, Outcome
-
     end = time.monotonic() + DEADLINE
     while True:
         async with cloud.view() as look:
@@ -379,10 +394,14 @@ async def test_consoles_and_logs(member: Person, image: Image, network: Network)
     assert reply.status == 200, reply.text
     assert "/console/vnc?token=" in reply.json()["remote_console"]["url"]
     assert (await act(member, made["id"], "os-getVNCConsole", {"type": "novnc"})).status == 200
-    assert (await act(member, made["id"], "os-getVNCConsole", {"type": "novnc"}, headers=LATEST)).status == 404
+    assert (
+        await act(member, made["id"], "os-getVNCConsole", {"type": "novnc"}, headers=LATEST)
+    ).status == 404
 
 
-async def test_many_servers_are_made_at_once(cloud: Cloud, member: Person, image: Image, network: Network) -> None:
+async def test_many_servers_are_made_at_once(
+    cloud: Cloud, member: Person, image: Image, network: Network
+) -> None:
     await boot(member, image, min_count=3, max_count=3)
     await settled(cloud)
     listed = (await member.get(f"{BASE}/servers/detail")).json()["servers"]
@@ -419,14 +438,18 @@ async def test_key_pairs_are_made_and_imported(member: Person, admin: Person) ->
     made = reply.json()["keypair"]
     assert made["private_key"].startswith("-----BEGIN RSA PRIVATE KEY-----")
     again = await member.post(
-        f"{BASE}/os-keypairs", json={"keypair": {"name": "k2", "public_key": made["public_key"]}}, headers=LATEST
+        f"{BASE}/os-keypairs",
+        json={"keypair": {"name": "k2", "public_key": made["public_key"]}},
+        headers=LATEST,
     )
     assert again.status == 201
     assert again.json()["keypair"]["fingerprint"] == made["fingerprint"]
     assert (await member.post(f"{BASE}/os-keypairs", json={"keypair": {"name": "k"}})).status == 409
     bad = {"keypair": {"name": "bad", "public_key": "ssh-rsa nonsense"}}
     assert (await member.post(f"{BASE}/os-keypairs", json=bad)).status == 400
-    assert (await member.post(f"{BASE}/os-keypairs", json={"keypair": {"name": "n"}}, headers=LATEST)).status == 400
+    assert (
+        await member.post(f"{BASE}/os-keypairs", json={"keypair": {"name": "n"}}, headers=LATEST)
+    ).status == 400
     listed = (await member.get(f"{BASE}/os-keypairs?limit=1", headers=LATEST)).json()
     assert [one["keypair"]["name"] for one in listed["keypairs"]] == ["k"]
     assert "keypairs_links" in listed
@@ -438,7 +461,16 @@ async def test_key_pairs_are_made_and_imported(member: Person, admin: Person) ->
 
 
 async def test_flavors_are_managed_by_administrators_only(admin: Person, member: Person) -> None:
-    want = {"flavor": {"name": "f", "ram": "64", "vcpus": 1, "disk": 0, "id": "auto", "os-flavor-access:is_public": False}}
+    want = {
+        "flavor": {
+            "name": "f",
+            "ram": "64",
+            "vcpus": 1,
+            "disk": 0,
+            "id": "auto",
+            "os-flavor-access:is_public": False,
+        }
+    }
     assert (await member.post(f"{BASE}/flavors", json=want)).status == 403
     made = (await admin.post(f"{BASE}/flavors", json=want, headers=LATEST)).json()["flavor"]
     assert made["swap"] == 0
@@ -460,10 +492,14 @@ async def test_flavors_are_managed_by_administrators_only(admin: Person, member:
     assert listed["flavors_links"]
 
 
-async def test_quotas_refuse_and_are_shown(admin: Person, member: Person, image: Image, network: Network) -> None:
+async def test_quotas_refuse_and_are_shown(
+    admin: Person, member: Person, image: Image, network: Network
+) -> None:
     project = member.project.id.hex
     want = {"quota_set": {"instances": 1}}
-    assert (await admin.put(f"{BASE}/os-quota-sets/{project}", json=want)).json()["quota_set"]["instances"] == 1
+    assert (await admin.put(f"{BASE}/os-quota-sets/{project}", json=want)).json()["quota_set"][
+        "instances"
+    ] == 1
     await boot(member, image)
     body = {"server": {"name": "web", "flavorRef": "1", "imageRef": str(image.id)}}
     assert (await member.post(f"{BASE}/servers", json=body)).status == 403
@@ -500,8 +536,6 @@ async def test_hypervisors_and_services_have_both_forms_of_ids(admin: Person, me
 
 
 async def test_versions_are_told_without_a_token(kernel: Any) -> None:
-    from tests.asgi import Client
-
     anyone = Client(kernel)
     listed = (await anyone.get("/compute/")).json()["versions"]
     assert (listed[0]["min_version"], listed[0]["version"]) == ("2.1", "2.96")
@@ -524,7 +558,5 @@ def test_every_state_has_a_word(table: Any) -> None:
 
 
 def test_the_ledger_and_the_operations_agree() -> None:
-    from pathlib import Path
-
     found = ledger.load(Path(__file__).parents[3] / "specs" / "openstack-compute.toml")
-    assert ledger.check(found, [*service.service.operations, *service.root.operations]) == []
+    assert ledger.check(found, [operation for each in SERVICES for operation in each.operations]) == []

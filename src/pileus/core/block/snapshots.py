@@ -137,3 +137,10 @@ async def delete(cloud: Cloud, caller: Caller, key: UUID) -> Accepted:
         )
         snapshot = await tx.put(changed)
     return Accepted(snapshot, operation)
+
+
+async def volumes_in(cloud: Cloud, project: UUID | None, zones: Sequence[UUID]) -> frozenset[UUID]:
+    """The project's volumes in these zones, those retained for their snapshots too."""
+    mine = {"project": project} if project else {}
+    async with cloud.view() as look:
+        return frozenset(volume.id for volume in await look.list(Volume, zone=tuple(zones), **mine))

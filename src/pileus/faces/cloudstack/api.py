@@ -83,7 +83,9 @@ async def content(call: Call, result: Any) -> Bare:
         result = result.resource
     if isinstance(result, Done) and command.entry.job:
         job = await jobs.record(call, result)
-        return Bare({**({"id": result.record.id} if command.names_subject and result.record else {}), "jobid": job})
+        return Bare(
+            {**({"id": result.record.id} if command.names_subject and result.record else {}), "jobid": job}
+        )
     if isinstance(result, Done):
         result = result.record
     if isinstance(result, Listed):

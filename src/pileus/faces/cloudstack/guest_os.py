@@ -101,5 +101,3 @@ async def categories(call: Call, params: ListCategories) -> Listed[Any]:
         and params.keyword.lower() in name.lower()
     ]
     return cut(found, params)
-
-

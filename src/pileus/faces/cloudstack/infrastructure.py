@@ -56,7 +56,9 @@ class ListHosts(InPod):
     resource_state: str = param("resourcestate", "list by whether it takes new machines", default="")
     hypervisor: str = param("hypervisor", "list by hypervisor", default="")
     server: UUID | None = param("virtualmachineid", "list hosts to which this machine can move", default=None)
-    details: tuple[str, ...] = param("details", "what to show: all, capacity, events, stats or min", default=())
+    details: tuple[str, ...] = param(
+        "details", "what to show: all, capacity, events, stats or min", default=()
+    )
 
 
 class ListPools(InPod):
@@ -265,7 +267,10 @@ def percent(used: int, total: int) -> str:
 @command("listHosts", params=ListHosts, view=hosts_shown, ignored=("hahost",))
 async def hosts(call: Call, params: ListHosts) -> Listed[Host]:
     """Lists hosts."""
-    states, resource_states = {"": None, "Up": True, "Down": False}, {"": None, "Enabled": True, "Disabled": False}
+    states, resource_states = (
+        {"": None, "Up": True, "Down": False},
+        {"": None, "Enabled": True, "Disabled": False},
+    )
     unknown = params.state not in states or params.resource_state not in resource_states
     if unknown or params.type.lower() not in ("", "routing"):
         return Listed([], 0)

@@ -16,7 +16,7 @@ from pileus.faces.cloudstack.errors import INTERNAL, TABLE, ApiError, invalid_id
 from pileus.faces.cloudstack.paging import window
 from pileus.faces.cloudstack.params import OwnedListing, Params, param
 from pileus.faces.cloudstack.rendering import fields
-from pileus.store import Condition, ge, literal, like
+from pileus.store import Condition, ge, like, literal
 
 STATUS = {
     Outcome.RUNNING: 0,
@@ -29,17 +29,27 @@ STATUS = {
 
 class QueryJob(Params):
     id: UUID | None = param("jobid", "the job", default=None)
-    subject: UUID | None = param("resourceid", "instead of jobid: the object whose latest job is meant", default=None)
-    kind: str = param("resourcetype", "with resourceid: what the object is, such as VirtualMachine", default="")
+    subject: UUID | None = param(
+        "resourceid", "instead of jobid: the object whose latest job is meant", default=None
+    )
+    kind: str = param(
+        "resourcetype", "with resourceid: what the object is, such as VirtualMachine", default=""
+    )
 
 
 class ListJobs(OwnedListing):
-    since: datetime | None = param("startdate", "only jobs that were started at this time or later", default=None)
+    since: datetime | None = param(
+        "startdate", "only jobs that were started at this time or later", default=None
+    )
     subject: UUID | None = param("resourceid", "jobs on this object", default=None)
-    kind: str = param("resourcetype", "with resourceid: what the object is, such as VirtualMachine", default="")
+    kind: str = param(
+        "resourcetype", "with resourceid: what the object is, such as VirtualMachine", default=""
+    )
 
 
-async def shown(call: Call, look: Look, operations: Sequence[Operation], *, results: bool = True) -> list[dict[str, Any]]:
+async def shown(
+    call: Call, look: Look, operations: Sequence[Operation], *, results: bool = True
+) -> list[dict[str, Any]]:
     """In the order given."""
     holders = await owners.shown(look, {op.project for op in operations if op.project})
     accounts = {
@@ -54,7 +64,11 @@ async def shown(call: Call, look: Look, operations: Sequence[Operation], *, resu
         holder = holders.get(operation.project, {}) if operation.project else {}
         made.append(
             {
-                **{name: value for name, value in holder.items() if name in ("account", "domainid", "domainpath")},
+                **{
+                    name: value
+                    for name, value in holder.items()
+                    if name in ("account", "domainid", "domainpath")
+                },
                 "accountid": account or operation.project,
                 "userid": operation.user,
                 "cmd": operation.command or operation.workflow,
@@ -64,7 +78,9 @@ async def shown(call: Call, look: Look, operations: Sequence[Operation], *, resu
                 "jobresultcode": code(operation) if status == 2 else 0,
                 "jobresulttype": "object" if status else None,
                 "jobresult": await result(call, look, operation) if status and results else None,
-                "jobinstancetype": known.instance if known else operation.kind.replace("_", " ").title().replace(" ", ""),
+                "jobinstancetype": known.instance
+                if known
+                else operation.kind.replace("_", " ").title().replace(" ", ""),
                 "jobinstanceid": operation.subject,
                 "created": operation.created_at,
                 "completed": operation.finished_at,

@@ -53,9 +53,7 @@ async def shown(call: Call, look: Look, pairs: Sequence[KeyPair]) -> list[dict[s
 async def create(call: Call, params: CreatePair) -> Shown:
     """Makes an SSH key pair and hands out its private key, once."""
     caller = await owners.acting(call, params)
-    made = await key_pairs.create(
-        call.cloud, caller, key_pairs.Create(name=params.name, project=caller.home)
-    )
+    made = await key_pairs.create(call.cloud, caller, key_pairs.Create(name=params.name, project=caller.home))
     async with call.cloud.view() as look:
         seen = (await shown(call, look, [made.pair]))[0]
     return Shown(seen | {"privatekey": made.private_key})

@@ -28,7 +28,9 @@ async def nics_shown(look: Look, ports: Sequence[Port]) -> list[dict[str, Any]]:
     if not keys:
         return []
     fixed = await look.list(FixedAddress, port=keys)
-    networks = {held.id: held for held in await look.list(Network, id=tuple({port.network for port in ports}))}
+    networks = {
+        held.id: held for held in await look.list(Network, id=tuple({port.network for port in ports}))
+    }
     subnets = {held.id: held for held in await look.list(Subnet, id=tuple({held.subnet for held in fixed}))}
     public = {held.port: held for held in await look.list(Address, port=keys)}
     return [

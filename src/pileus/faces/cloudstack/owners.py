@@ -77,7 +77,7 @@ async def scope(call: Call, look: Look, params: OwnedListing) -> Scope:
         return Scope(((await _account(look, call, params.account, params.domain)).id,))
     if params.domain is not None:
         return await _of_domain(call, look, params.domain, params.recursive)
-    if getattr(params, "id", None) is not None or getattr(params, "ids", ()):
+    if getattr(params, "id", None) is not None or getattr(params, "ids", None):
         return Scope(None if call.admin else reach(call.caller))
     if not params.all:
         return Scope((call.account,))

@@ -39,9 +39,15 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
 
 def param(wire: str, help: str, *, default: Any = msgspec.NODEFAULT, length: int = LENGTH) -> Any:
     """Declare a parameter; one without a default is required."""
-    return Spec(
-        wire=wire, help=help, default=default, length=length, required=default is msgspec.NODEFAULT
-    )
+    return Spec(wire=wire, help=help, default=default, length=length, required=default is msgspec.NODEFAULT)
+
+
+def bare(hint: Any) -> tuple[Any, bool]:
+    """The type without None, and whether None was there."""
+    if get_origin(hint) in (Union, types.UnionType):
+        kinds = [kind for kind in get_args(hint) if kind is not type(None)]
+        return kinds[0], True
+    return hint, False
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(param,))
@@ -104,14 +110,6 @@ class Placed(Params):
     account: str = param("account", "the account to own it; needs domainid", default="")
     domain: UUID | None = param("domainid", "the domain of the account", default=None)
     project: UUID | None = param("projectid", "the project to own it", default=None)
-
-
-def bare(hint: Any) -> tuple[Any, bool]:
-    """The type without None, and whether None was there."""
-    if get_origin(hint) in (Union, types.UnionType):
-        kinds = [kind for kind in get_args(hint) if kind is not type(None)]
-        return kinds[0], True
-    return hint, False
 
 
 def parse(command: str, cls: type[Params], sent: Sent) -> Params:

@@ -21,8 +21,12 @@ STATES = {"active": False, "inactive": True}
 class ListOfferings(ProjectListing):
     id: UUID | None = param("id", "list by id", default=None)
     name: str = param("name", "list by name", default="")
-    server: UUID | None = param("virtualmachineid", "list those to which this machine can change", default=None)
-    system: bool = param("issystem", "list those of the system's own machines, of which there are none", default=False)
+    server: UUID | None = param(
+        "virtualmachineid", "list those to which this machine can change", default=None
+    )
+    system: bool = param(
+        "issystem", "list those of the system's own machines, of which there are none", default=False
+    )
     vcpus: int | None = param("cpunumber", "list those with at least so many CPUs", default=None)
     memory: int | None = param("memory", "list those with at least so many MiB", default=None)
     mhz: int | None = param("cpuspeed", "list those with at least so many MHz", default=None)
@@ -35,8 +39,12 @@ class CreateOffering(Params):
     vcpus: int | None = param("cpunumber", "number of CPUs", default=None)
     mhz: int = param("cpuspeed", "speed of each in MHz, a share", default=1000)
     memory: int | None = param("memory", "memory in MiB", default=None)
-    disk: int = param("rootdisksize", "GiB of the root disk; left out: as large as the template needs", default=0)
-    customized: bool = param("customized", "whether the machine chooses its size; not possible here", default=False)
+    disk: int = param(
+        "rootdisksize", "GiB of the root disk; left out: as large as the template needs", default=0
+    )
+    customized: bool = param(
+        "customized", "whether the machine chooses its size; not possible here", default=False
+    )
 
 
 class DeleteOffering(Params):
@@ -82,14 +90,16 @@ async def shown(call: Call, look: Look, found: Sequence[Size]) -> list[dict[str,
     ]
 
 
-@command("listServiceOfferings", params=ListOfferings, view=shown, ignored=("zoneid", "storagetype", "templateid"))
+@command(
+    "listServiceOfferings", params=ListOfferings, view=shown, ignored=("zoneid", "storagetype", "templateid")
+)
 async def listing(call: Call, params: ListOfferings) -> Listed[Size]:
     """Lists service offerings."""
     if params.system:
         return Listed([], 0)
     if params.server is not None:
         await servers.show(call.cloud, call.caller, params.server)
-    equals: dict[str, Any] = {"retired": False}
+    equals: dict[str, Any] = {}
     if params.id is not None:
         equals["id"] = params.id
     if params.name:
@@ -104,15 +114,22 @@ async def listing(call: Call, params: ListOfferings) -> Listed[Size]:
 def fits(call: Call, params: ListOfferings, size: Size) -> bool:
     least = (params.vcpus or 0, params.memory or 0, params.mhz or 0)
     large = all(
-        has >= wanted
-        for has, wanted in zip((size.vcpus, size.memory_mib, size.cpu_mhz), least, strict=True)
+        has >= wanted for has, wanted in zip((size.vcpus, size.memory_mib, size.cpu_mhz), least, strict=True)
     )
     if params.state.lower() in STATES:
         return large and size.disabled is STATES[params.state.lower()]
     return large and (not size.disabled or call.admin)
 
 
-IGNORED = ("storagetype", "provisioningtype", "offerha", "limitcpuuse", "isvolatile", "issystem", "dynamicscalingenabled")
+IGNORED = (
+    "storagetype",
+    "provisioningtype",
+    "offerha",
+    "limitcpuuse",
+    "isvolatile",
+    "issystem",
+    "dynamicscalingenabled",
+)
 
 
 @command("createServiceOffering", params=CreateOffering, view=shown, ignored=IGNORED)

@@ -94,7 +94,9 @@ def times(column: str, value: str) -> list[Condition]:
         try:
             at = datetime.fromisoformat(text)
         except ValueError:
-            raise Invalid(f"Invalid {column} value {text[:40]!r}; use a form such as 2026-01-31T12:00:00.") from None
+            raise Invalid(
+                f"Invalid {column} value {text[:40]!r}; use a form such as 2026-01-31T12:00:00."
+            ) from None
         made.append(OPERATORS[operator](column, at if at.tzinfo else at.replace(tzinfo=UTC)))
     return made
 
@@ -109,8 +111,12 @@ def mapping(name: str, value: str) -> dict[str, str]:
         found = ast.literal_eval(value)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         found = None
-    if not isinstance(found, dict) or not all(isinstance(part, str) for pair in found.items() for part in pair):
-        raise Invalid(f"Invalid filter {name}: {value[:60]!r} is not a mapping of texts such as {{'key': 'value'}}.")
+    if not isinstance(found, dict) or not all(
+        isinstance(part, str) for pair in found.items() for part in pair
+    ):
+        raise Invalid(
+            f"Invalid filter {name}: {value[:60]!r} is not a mapping of texts such as {{'key': 'value'}}."
+        )
     return found
 
 
@@ -175,7 +181,9 @@ async def mark(text: str, marked: Callable[[UUID], Awaitable[T]]) -> T:
     try:
         return await marked(parse_id(text, "marker"))
     except NotFound as error:
-        raise Invalid(f"marker [{text[:64]}] not found; use the id of the last item of the page before.") from error
+        raise Invalid(
+            f"marker [{text[:64]}] not found; use the id of the last item of the page before."
+        ) from error
 
 
 def link(request: Request, last: Any, limit: int) -> str:

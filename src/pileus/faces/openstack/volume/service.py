@@ -54,7 +54,11 @@ service = Service(
 root = Service("volume-root", ROOT, errors=Errors(STATUSES), public=True)
 
 MEDIA = ({"base": "application/json", "type": "application/vnd.openstack.volume+json;version=3"},)
-HELP = {"rel": "describedby", "type": "text/html", "href": "https://docs.openstack.org/api-ref/block-storage/"}
+HELP = {
+    "rel": "describedby",
+    "type": "text/html",
+    "href": "https://docs.openstack.org/api-ref/block-storage/",
+}
 
 
 def described(request: Request) -> dict[str, Any]:

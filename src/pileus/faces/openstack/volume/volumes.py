@@ -243,13 +243,13 @@ async def create(request: Request, body: CreateBody | StrictBody) -> dict[str, A
         name=text("name", want.name) or text("display_name", want.display_name),
         description=text("description", want.description)
         or text("display_description", want.display_description),
-        size_gib=whole("size", want.size) if want.size is not None else await least(request, made_from),
+        size_gib=whole("size", want.size) if want.size is not None else 0,
         kind=kind.id if kind else None,
         image=made_from,
         snapshot=snapshot,
         volume=want.source_volid,
         zone=await zone_key(request, want.availability_zone, kind),
-        metadata=pairs("metadata", want.metadata),
+        metadata=settable(pairs("metadata", want.metadata)),
     )
     if asked.volume is not None:
         await find(request, asked.volume)
@@ -266,14 +266,9 @@ def refuse_absent(request: Request, want: CreateVolume) -> None:
     if want.backup_id is not None and request.version >= (3, 47):
         raise NotFound("Backup", want.backup_id)
     if want.multiattach is not None and flag("multiattach", want.multiattach):
-        raise Invalid("multiattach parameter has been removed; no volume type here lets several servers hold it.")
-
-
-async def least(request: Request, image: UUID | None) -> int:
-    """The core finds the size from a snapshot or volume; for an image the original wants it named."""
-    if image is not None:
-        raise Invalid("Invalid input received: Volume size must be specified when it is made from an image.")
-    return 0
+        raise Invalid(
+            "multiattach parameter has been removed; no volume type here lets several servers hold it."
+        )
 
 
 async def kind_named(request: Request, named: str) -> VolumeKind:
@@ -359,7 +354,7 @@ async def update(request: Request, volume: UUID, body: UpdateVolume) -> dict[str
     metadata = None if isinstance(body.metadata, UnsetType) else pairs("metadata", body.metadata)
 
     def change(held: Volume) -> dict[str, Any]:
-        return changes if metadata is None else changes | {"metadata": kept(held) | metadata}
+        return changes if metadata is None else changes | {"metadata": settable(metadata) | kept(held)}
 
     return await shown(request, await core.revise(request.cloud, request.caller, volume, change))
 
@@ -367,6 +362,10 @@ async def update(request: Request, volume: UUID, body: UpdateVolume) -> dict[str
 def kept(volume: Volume) -> dict[str, str]:
     """What of the metadata is not a user's to change: it is set by os-update_readonly_flag."""
     return {core.READ_ONLY: volume.metadata[core.READ_ONLY]} if core.READ_ONLY in volume.metadata else {}
+
+
+def settable(metadata: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in metadata.items() if key != core.READ_ONLY}
 
 
 def named(newer: Text, older: Text, field: str) -> dict[str, str]:

@@ -1,0 +1,204 @@
+"""Resource providers and what hangs on them; allocations, usages, classes and traits."""
+
+from typing import Any
+from uuid import UUID
+
+from pileus.core.compute.records import Host
+from pileus.core.errors import NotFound
+from pileus.core.placement import reading
+from pileus.faces.openstack.placement.service import (
+    CLASSES,
+    TRAITS,
+    BadQuery,
+    aggregates_match,
+    answer,
+    fits,
+    inventory,
+    known,
+    resources,
+    service,
+    traits,
+    traits_match,
+    usage,
+    uuid,
+    wanted_resources,
+)
+from pileus.faces.wire import Request, Response
+
+ONE = "/resource_providers/{provider}"
+
+
+def view(request: Request, host: Host) -> dict[str, Any]:
+    base = f"{request.prefix}/resource_providers/{host.id}"
+    parts = ["inventories", "usages"]
+    version = request.version
+    parts += ["aggregates"] if version >= (1, 1) else []
+    parts += ["traits"] if version >= (1, 6) else []
+    parts += ["allocations"] if version >= (1, 11) else []
+    shown: dict[str, Any] = {
+        "uuid": str(host.id),
+        "name": host.hostname,
+        "generation": host.generation,
+        "links": [
+            {"rel": "self", "href": base},
+            *({"rel": part, "href": f"{base}/{part}"} for part in parts),
+        ],
+    }
+    if version >= (1, 14):
+        shown |= {"parent_provider_uuid": None, "root_provider_uuid": str(host.id)}
+    return shown
+
+
+@service.operation("GET", "/resource_providers", policy="placement:resource_providers:list")
+async def index(request: Request) -> Response:
+    version, query = request.version, request.query
+    names = {"name", "uuid"} | ({"member_of"} if version >= (1, 3) else set())
+    names |= ({"resources"} if version >= (1, 4) else set()) | ({"in_tree"} if version >= (1, 14) else set())
+    known(request, names | ({"required"} if version >= (1, 18) else set()))
+    equals: dict[str, Any] = {}
+    if "name" in query:
+        equals["hostname"] = query["name"]
+    wanted = {uuid(query[name], name) for name in ("uuid", "in_tree") if name in query}
+    if wanted:
+        equals["id"] = tuple(wanted)
+    found = await reading.hosts(request.cloud, request.caller, **equals)
+    if len(wanted) > 1 or not aggregates_match(query.all("member_of"), version):
+        found = []
+    amounts = wanted_resources(query["resources"]) if "resources" in query else {}
+    required = query.all("required")
+    found = [host for host in found if fits(host, amounts) and traits_match(host, required, version)]
+    return answer(request, {"resource_providers": [view(request, host) for host in found]})
+
+
+@service.operation("GET", ONE, policy="placement:resource_providers:show")
+async def show(request: Request, provider: UUID) -> Response:
+    return answer(request, view(request, await reading.host(request.cloud, request.caller, provider)))
+
+
+@service.operation("GET", ONE + "/inventories", policy="placement:resource_providers:inventories:list")
+async def inventories(request: Request, provider: UUID) -> Response:
+    host = await reading.host(request.cloud, request.caller, provider)
+    return answer(request, {"resource_provider_generation": host.generation, "inventories": inventory(host)})
+
+
+@service.operation("GET", ONE + "/inventories/{name}", policy="placement:resource_providers:inventories:show")
+async def show_inventory(request: Request, provider: UUID, name: str) -> Response:
+    host = await reading.host(request.cloud, request.caller, provider)
+    held = inventory(host)
+    if name not in held:
+        raise NotFound("Inventory", f"of class {name} for {provider}")
+    return answer(request, {"resource_provider_generation": host.generation, **held[name]})
+
+
+@service.operation("GET", ONE + "/usages", policy="placement:resource_providers:usages")
+async def usages(request: Request, provider: UUID) -> Response:
+    host = await reading.host(request.cloud, request.caller, provider)
+    return answer(request, {"resource_provider_generation": host.generation, "usages": usage(host)})
+
+
+@service.operation(
+    "GET", ONE + "/aggregates", policy="placement:resource_providers:aggregates:list", since=(1, 1)
+)
+async def aggregates(request: Request, provider: UUID) -> Response:
+    host = await reading.host(request.cloud, request.caller, provider)
+    more = {"resource_provider_generation": host.generation} if request.version >= (1, 19) else {}
+    return answer(request, {"aggregates": [], **more})
+
+
+@service.operation("GET", ONE + "/traits", policy="placement:resource_providers:traits:list", since=(1, 6))
+async def provider_traits(request: Request, provider: UUID) -> Response:
+    host = await reading.host(request.cloud, request.caller, provider)
+    return answer(request, {"traits": traits(host), "resource_provider_generation": host.generation})
+
+
+@service.operation("GET", ONE + "/allocations", policy="placement:resource_providers:allocations:list")
+async def provider_allocations(request: Request, provider: UUID) -> Response:
+    host = await reading.host(request.cloud, request.caller, provider)
+    found = await reading.claims_on(request.cloud, request.caller, provider)
+    more = {"consumer_generation": 1} if request.version >= (1, 28) else {}
+    listed = {str(claim.id): {"resources": resources(claim), **more} for claim in found}
+    return answer(request, {"resource_provider_generation": host.generation, "allocations": listed})
+
+
+@service.operation("GET", "/allocations/{consumer}", policy="placement:allocations:list")
+async def allocations(request: Request, consumer: UUID) -> Response:
+    found = await reading.claim_of(request.cloud, request.caller, consumer)
+    if found is None:
+        return answer(request, {"allocations": {}})
+    claim, host = found
+    shown: dict[str, Any] = {
+        "allocations": {str(host.id): {"resources": resources(claim), "generation": host.generation}}
+    }
+    if request.version >= (1, 12):
+        shown |= {"project_id": claim.project.hex, "user_id": claim.user.hex}
+    if request.version >= (1, 28):
+        shown["consumer_generation"] = 1
+    if request.version >= (1, 38):
+        shown["consumer_type"] = "INSTANCE"
+    return answer(request, shown)
+
+
+@service.operation("GET", "/usages", policy="placement:usages", since=(1, 9))
+async def project_usages(request: Request) -> Response:
+    query, version = request.query, request.version
+    known(request, {"project_id", "user_id"} | ({"consumer_type"} if version >= (1, 38) else set()))
+    if "project_id" not in query:
+        raise BadQuery("Invalid query string parameters: 'project_id' is a required property")
+    user = uuid(query["user_id"], "user_id") if "user_id" in query else None
+    used, count = await reading.used_by(
+        request.cloud, request.caller, uuid(query["project_id"], "project_id"), user
+    )
+    amounts = {"VCPU": used["vcpus"], "MEMORY_MB": used["memory_mib"], "DISK_GB": used["disk_gib"]}
+    amounts = {name: amount for name, amount in amounts.items() if amount}
+    if version < (1, 38):
+        return answer(request, {"usages": amounts})
+    kind = query.get("consumer_type", "")
+    if not count or kind not in ("", "all", "INSTANCE"):
+        return answer(request, {"usages": {}})
+    return answer(
+        request, {"usages": {kind if kind == "all" else "INSTANCE": {"consumer_count": count, **amounts}}}
+    )
+
+
+@service.operation("GET", "/resource_classes", policy="placement:resource_classes:list", since=(1, 2))
+async def classes(request: Request) -> Response:
+    return answer(request, {"resource_classes": [class_view(request, name) for name in CLASSES]})
+
+
+def class_view(request: Request, name: str) -> dict[str, Any]:
+    return {"name": name, "links": [{"rel": "self", "href": f"{request.prefix}/resource_classes/{name}"}]}
+
+
+@service.operation("GET", "/resource_classes/{name}", policy="placement:resource_classes:show", since=(1, 2))
+async def show_class(request: Request, name: str) -> Response:
+    if name not in CLASSES:
+        raise NotFound("Resource class", name)
+    return answer(request, class_view(request, name))
+
+
+@service.operation("GET", "/traits", policy="placement:traits:list", since=(1, 6))
+async def all_traits(request: Request) -> Response:
+    known(request, {"name", "associated"})
+    names = list(TRAITS)
+    filter_ = request.query.get("name", "")
+    if filter_.startswith("startswith:"):
+        names = [name for name in names if name.startswith(filter_.partition(":")[2])]
+    elif filter_.startswith("in:"):
+        names = [name for name in names if name in filter_[3:].split(",")]
+    elif filter_:
+        raise BadQuery(
+            f"Badly formatted name parameter. Expected name query string parameter in form: ?name=[in|startswith]:[name1,name2|prefix]. Got: {filter_[:100]}"
+        )
+    if "associated" in request.query:
+        held = {
+            trait for host in await reading.hosts(request.cloud, request.caller) for trait in traits(host)
+        }
+        wanted = request.query["associated"].lower() in ("true", "1")
+        names = [name for name in names if (name in held) is wanted]
+    return answer(request, {"traits": names})
+
+
+@service.operation("GET", "/traits/{name}", policy="placement:traits:show", since=(1, 6), status=204)
+async def show_trait(request: Request, name: str) -> None:
+    if name not in TRAITS:
+        raise NotFound("Trait", name)

@@ -1,0 +1,364 @@
+"""A cloud in which two projects own one of everything, and which is put back after each request that changed it."""
+
+import asyncio
+import base64
+import importlib
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from argon2 import PasswordHasher
+
+from pileus.app.bootstrap import bootstrap, join_host, join_pool
+from pileus.config import Config
+from pileus.core.block.records import StoragePool
+from pileus.core.caller import ADMIN, MEMBER, system
+from pileus.core.cloud import Cloud
+from pileus.core.identity import domains, projects, secrets, tokens, users
+from pileus.core.identity.assignments import Place
+from pileus.core.identity.records import Scope
+from pileus.drivers.hypervisor.simulator import SimulatedHypervisor
+from pileus.drivers.network.fake import FakeNetwork
+from pileus.drivers.volume.fake import MemoryImages, MemoryPool
+from pileus.faces.wire import Kernel, Service
+from pileus.store import REGISTRY, create_all, open_store
+from pileus.workflows import catalogue
+from pileus.workflows.site import Site
+from pileus.workflows.worker import Worker
+from tests.contract.openstack.conftest import FACTS, POOL_FACTS, Person, give, person, usable
+
+DEADLINE = 20.0
+Row = tuple[Any, ...]
+Tables = dict[str, list[Row]]
+KEPT = frozenset({"counter"})
+"""Numbers that only grow, and by which processes know that what they remember is old: never put back."""
+
+
+class Database:
+    """Looks at the file behind the store's back: whether anything was committed, and what it was."""
+
+    def __init__(self, path: Path) -> None:
+        self._rows = sqlite3.connect(path, isolation_level=None, timeout=30)
+        self._version = self._data_version()
+        self.base: Tables = {}
+
+    def close(self) -> None:
+        self._rows.close()
+
+    def keep(self) -> None:
+        """What is there now is how it shall be."""
+        self.base, self._version = self._read(), self._data_version()
+
+    def changes(self) -> list[str]:
+        """What differs from how it shall be, and puts it back; cheap where nothing was committed."""
+        version = self._data_version()
+        if version == self._version:
+            return []
+        found, now = [], self._read()
+        self._rows.execute("BEGIN IMMEDIATE")
+        for table, rows in now.items():
+            if rows == self.base[table] or table in KEPT:
+                continue
+            found.append(difference(table, self.base[table], rows))
+            self._rows.execute(f'DELETE FROM "{table}"')
+            if self.base[table]:
+                marks = ", ".join("?" * len(self.base[table][0]))
+                self._rows.executemany(f'INSERT INTO "{table}" VALUES ({marks})', self.base[table])
+        self._rows.execute("COMMIT")
+        self._version = self._data_version()
+        return found
+
+    def _data_version(self) -> int:
+        (number,) = self._rows.execute("PRAGMA data_version").fetchone()
+        return int(number)
+
+    def _read(self) -> Tables:
+        return {
+            layout.name: self._rows.execute(f'SELECT * FROM "{layout.name}"').fetchall() for layout in REGISTRY
+        }
+
+
+def difference(table: str, before: list[Row], after: list[Row]) -> str:
+    gone = [row for row in before if row not in after]
+    new = [row for row in after if row not in before]
+    return f"{table}: -{len(gone)} +{len(new)} {str(new or gone)[:160]}"
+
+
+@dataclass
+class Owned:
+    """One of everything that a project can own, by kind; the texts are as paths and bodies name them."""
+
+    ids: dict[str, str] = field(default_factory=dict)
+
+    def __getitem__(self, kind: str) -> str:
+        return self.ids[kind]
+
+    def __setitem__(self, kind: str, value: str) -> None:
+        self.ids[kind] = value
+
+
+@dataclass
+class World:
+    kernel: Kernel
+    cloud: Cloud
+    site: Site
+    database: Database
+    admin: Person
+    member: Person
+    other: Person
+    services: dict[str, Service]
+    shared: dict[str, str] = field(default_factory=dict)
+    own: Owned = field(default_factory=Owned)
+    foreign: Owned = field(default_factory=Owned)
+    """The ones of `member`, and of `other`."""
+
+
+@contextmanager
+def cheap_hashes() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(secrets, "ARGON2", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        yield
+
+
+@asynccontextmanager
+async def opened(directory: Path, *, cloudstack: bool = False) -> AsyncIterator[World]:
+    """The whole, with nothing left to do and no worker: from here on only requests change anything."""
+    with cheap_hashes():
+        config = Config(state=directory / "state", simulate=1)
+        config.state.mkdir(parents=True, exist_ok=True)
+        path = directory / "pileus.db"
+        await create_all(f"sqlite:///{path}", REGISTRY)
+        store = await open_store(f"sqlite:///{path}")
+        try:
+            world = await make(Cloud(config, store), path, cloudstack=cloudstack)
+            try:
+                yield world
+            finally:
+                world.database.close()
+        finally:
+            await store.close()
+
+
+async def make(cloud: Cloud, path: Path, *, cloudstack: bool) -> World:
+    site = await platform(cloud)
+    serving = list(usable())
+    kernel = Kernel(
+        serving,
+        cloud=cloud,
+        site=site,
+        access_log=False,
+        max_body_bytes=cloud.config.max_body_bytes,
+        max_upload_bytes=cloud.config.max_image_bytes,
+    )
+    if cloudstack:
+        importlib.import_module("pileus.faces.cloudstack").mount(kernel)
+    me = system()
+    project = await projects.create(cloud, me, projects.CreateProject(name="other", domain=domains.ROOT))
+    user = await users.create(
+        cloud, me, users.CreateUser(name="other", domain=domains.ROOT, password="secret")
+    )
+    await give(cloud, me, user.id, MEMBER, Place(Scope.PROJECT, project.id))
+    people = [await person(kernel, cloud, name) for name in (ADMIN, "demo", "other")]
+    world = World(
+        kernel, cloud, site, Database(path), *people, services={service.name: service for service in serving}
+    )
+    worker = Worker(site)
+    await worker.start()
+    try:
+        await share(world)
+        await furnish(world, world.member, world.own, "10.20.0.0/24")
+        await furnish(world, world.other, world.foreign, "10.30.0.0/24")
+        async with asyncio.timeout(DEADLINE):
+            await worker.idle()
+    finally:
+        await worker.stop()
+    world.database.keep()
+    return world
+
+
+async def platform(cloud: Cloud) -> Site:
+    catalogue.load()
+    await bootstrap(cloud)
+    async with cloud.view() as look:
+        pool = (await look.list(StoragePool))[0]
+    host = await join_host(cloud, "simulator", FACTS, POOL_FACTS)
+    await join_pool(cloud, pool, POOL_FACTS)
+    return Site(
+        cloud,
+        hypervisors={host.id: SimulatedHypervisor(host.id, FACTS)},
+        network=FakeNetwork(),
+        pools={pool.id: MemoryPool()},
+        images=MemoryImages(),
+    )
+
+
+async def ask(who: Person, method: str, path: str, body: Any = None, **more: Any) -> dict[str, Any]:
+    """A request that must go well."""
+    reply = await who.request(method, path, **({} if body is None else {"json": body}), **more)
+    assert 200 <= reply.status < 300, f"{method} {path}: {reply.status} {reply.text[:500]}"
+    found: dict[str, Any] = reply.json() if reply.body else {}
+    return found
+
+
+async def add(who: Person, path: str, one: str, **values: Any) -> str:
+    return str((await ask(who, "POST", path, {one: values}))[one]["id"])
+
+
+async def share(world: World) -> None:
+    """What everybody sees."""
+    admin, shared = world.admin, world.shared
+    networks = (await ask(admin, "GET", "/network/v2.0/networks?router:external=true"))["networks"]
+    shared["external"] = networks[0]["id"]
+    shared["external_subnet"] = networks[0]["subnets"][0]
+    shared["project"], shared["user"] = admin.project.id.hex, admin.user.id.hex
+    shared["domain"] = "default"
+    (role,) = (await ask(admin, "GET", "/identity/v3/roles?name=reader"))["roles"]
+    shared["role"] = role["id"]
+
+
+async def furnish(world: World, who: Person, owned: Owned, cidr: str) -> None:
+    """Through the APIs, as its owner would."""
+    owned["project"], owned["user"] = who.project.id.hex, who.user.id.hex
+    await furnish_network(world, who, owned, cidr)
+    await furnish_image(who, owned)
+    if "compute" in world.services:
+        await furnish_compute(who, owned)
+    if "volume" in world.services:
+        await furnish_volume(world, who, owned)
+    await furnish_identity(world, who, owned)
+
+
+async def furnish_network(world: World, who: Person, owned: Owned, cidr: str) -> None:
+    v2 = "/network/v2.0"
+    owned["network"] = await add(who, f"{v2}/networks", "network", name="net")
+    owned["subnet"] = await add(
+        who, f"{v2}/subnets", "subnet", network_id=owned["network"], ip_version=4, cidr=cidr
+    )
+    gateway = {"network_id": world.shared["external"]}
+    owned["router"] = await add(who, f"{v2}/routers", "router", name="r", external_gateway_info=gateway)
+    interface = f"{v2}/routers/{owned['router']}/add_router_interface"
+    await ask(who, "PUT", interface, {"subnet_id": owned["subnet"]})
+    owned["security_group"] = await add(who, f"{v2}/security-groups", "security_group", name="web")
+    owned["security_rule"] = await add(
+        who,
+        f"{v2}/security-group-rules",
+        "security_group_rule",
+        security_group_id=owned["security_group"],
+        direction="ingress",
+        protocol="tcp",
+        port_range_min=22,
+        port_range_max=22,
+    )
+    owned["port"] = await add(who, f"{v2}/ports", "port", network_id=owned["network"], name="port")
+    owned["floating_ip"] = await add(
+        who, f"{v2}/floatingips", "floatingip", floating_network_id=world.shared["external"]
+    )
+    owned["forwarding"] = await add(
+        who,
+        f"{v2}/floatingips/{owned['floating_ip']}/port_forwardings",
+        "port_forwarding",
+        protocol="tcp",
+        internal_port_id=owned["port"],
+        internal_port=22,
+        external_port=2222,
+    )
+    for collection, kind in (("networks", "network"), ("ports", "port"), ("routers", "router")):
+        await ask(who, "PUT", f"{v2}/{collection}/{owned[kind]}/tags/tag")
+    await ask(who, "GET", f"{v2}/security-groups")
+
+
+async def furnish_image(who: Person, owned: Owned) -> None:
+    made = await ask(
+        who, "POST", "/image/v2/images", {"name": "img", "disk_format": "raw", "container_format": "bare"}
+    )
+    owned["image"] = made["id"]
+    content = {"content-type": "application/octet-stream"}
+    await ask(who, "PUT", f"/image/v2/images/{made['id']}/file", headers=content, data=b"\0" * 1024)
+    await ask(who, "PUT", f"/image/v2/images/{made['id']}/tags/tag")
+    await until(who, f"/image/v2/images/{made['id']}", lambda shown: shown["status"] == "active")
+
+
+async def furnish_compute(who: Person, owned: Owned) -> None:
+    v21, latest = "/compute/v2.1", {"openstack-api-version": "compute latest"}
+    owned["key_pair"] = f"key-{who.project.name}"
+    pair = {"keypair": {"name": owned["key_pair"], "public_key": public_key(), "type": "ssh"}}
+    await ask(who, "POST", f"{v21}/os-keypairs", pair, headers=latest)
+    body = {
+        "name": "web",
+        "flavorRef": "1",
+        "imageRef": owned["image"],
+        "networks": [{"uuid": owned["network"]}],
+        "metadata": {"item": "value"},
+        "tags": ["tag"],
+    }
+    reply = await ask(who, "POST", f"{v21}/servers", {"server": body}, headers=latest)
+    owned["server"] = path = reply["server"]["id"]
+    await until(who, f"{v21}/servers/{path}", lambda shown: shown["server"]["status"] == "ACTIVE")
+    actions = await ask(who, "GET", f"{v21}/servers/{path}/os-instance-actions")
+    owned["action"] = actions["instanceActions"][0]["request_id"]
+    (interface,) = (await ask(who, "GET", f"{v21}/servers/{path}/os-interface"))["interfaceAttachments"]
+    owned["interface"] = interface["port_id"]
+
+
+async def furnish_volume(world: World, who: Person, owned: Owned) -> None:
+    v3 = world.services["volume"].prefix + f"/{who.project.id.hex}"
+    owned["volume"] = await add(who, f"{v3}/volumes", "volume", size=1, name="disk")
+    await until(who, f"{v3}/volumes/{owned['volume']}", lambda shown: shown["volume"]["status"] == "available")
+    owned["snapshot"] = await add(who, f"{v3}/snapshots", "snapshot", volume_id=owned["volume"], name="snap")
+    await until(
+        who, f"{v3}/snapshots/{owned['snapshot']}", lambda shown: shown["snapshot"]["status"] == "available"
+    )
+    owned["attached"] = await add(who, f"{v3}/volumes", "volume", size=1, name="attached")
+    path = f"{v3}/volumes/{owned['attached']}"
+    await until(who, path, lambda shown: shown["volume"]["status"] == "available")
+    if "server" in owned.ids:
+        attach = f"/compute/v2.1/servers/{owned['server']}/os-volume_attachments"
+        await ask(who, "POST", attach, {"volumeAttachment": {"volumeId": owned["attached"]}})
+        await until(who, path, lambda shown: shown["volume"]["status"] == "in-use")
+
+
+async def furnish_identity(world: World, who: Person, owned: Owned) -> None:
+    path = f"/identity/v3/users/{owned['user']}"
+    made = await add(who, f"{path}/application_credentials", "application_credential", name="robot")
+    owned["application_credential"] = made
+    ec2 = {"tenant_id": owned["project"]}
+    owned["ec2"] = (await ask(who, "POST", f"{path}/credentials/OS-EC2", ec2))["credential"]["access"]
+
+
+async def until(who: Person, path: str, right: Any) -> None:
+    end = time.monotonic() + DEADLINE
+    while not right(shown := await ask(who, "GET", path)):
+        assert time.monotonic() < end, f"{path}: {shown}"
+        await asyncio.sleep(0.005)
+
+
+def public_key() -> str:
+    blob = b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + bytes(range(32))
+    return f"ssh-ed25519 {base64.b64encode(blob).decode()} somebody"
+
+
+def expired(world: World, who: Person) -> str:
+    """A token that was good an hour ago."""
+    then = world.cloud.now() - timedelta(hours=2)
+    return tokens.of(world.cloud).issue(
+        tokens.Token(
+            user=who.user.id,
+            methods=("password",),
+            scope=Scope.PROJECT,
+            target=who.project.id,
+            audit=(tokens.new_audit_id(),),
+            issued_at=then,
+            expires_at=then + timedelta(hours=1),
+        )
+    )
+
+
+def names(world: World, owned: Owned) -> Mapping[str, str]:
+    """Everything by kind: what everybody sees, and what the owner has."""
+    return {**world.shared, **owned.ids}
