@@ -21,6 +21,9 @@ OPTIONS = (
 )  # fmt: skip
 
 
+SHIFTED = frozenset('~!@#$%^&*()_+{}|:"<>?')
+
+
 class Page:
     def __init__(self, socket: Any) -> None:
         self._socket, self._number = socket, 0
@@ -49,14 +52,25 @@ class Page:
             await asyncio.sleep(0.1)
 
     async def type(self, text: str) -> None:
-        """Key by key, as a person does; a newline is the Enter key."""
+        """Key by key, as a person does on a US keyboard; a newline is the Enter key."""
         for letter in text:
-            enter = letter == "\n"
-            key = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13} if enter else {"key": letter}
-            written = {"text": "\r" if enter else letter}
-            await self.call("Input.dispatchKeyEvent", type="keyDown", **key, **written)
-            await self.call("Input.dispatchKeyEvent", type="keyUp", **key)
-            await asyncio.sleep(0.02)
+            shifted = letter.isupper() or letter in SHIFTED
+            if shifted:
+                await self._key("keyDown", key="Shift", code="ShiftLeft", windowsVirtualKeyCode=16)
+            if letter == "\n":
+                await self._press(key="Enter", code="Enter", windowsVirtualKeyCode=13, text="\r")
+            else:
+                await self._press(key=letter, text=letter)
+            if shifted:
+                await self._key("keyUp", key="Shift", code="ShiftLeft", windowsVirtualKeyCode=16)
+
+    async def _press(self, **key: Any) -> None:
+        await self._key("keyDown", **key)
+        await self._key("keyUp", **{name: value for name, value in key.items() if name != "text"})
+
+    async def _key(self, kind: str, **key: Any) -> None:
+        await self.call("Input.dispatchKeyEvent", type=kind, **key)
+        await asyncio.sleep(0.01)
 
     async def screenshot(self, path: Path) -> None:
         shot = await self.call("Page.captureScreenshot", format="png")

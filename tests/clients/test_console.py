@@ -9,7 +9,7 @@ import pytest
 from tests.clients.browser import browser
 from tests.clients.cloud import RealCloud, until
 
-USER_DATA = "#cloud-config\npassword: s3cret-word\nchpasswd: {expire: False}\n"
+USER_DATA = "#!/bin/sh\nchmod 666 /dev/ttyS0\n"
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def server(cloud: RealCloud, image: str, tmp_path: Path) -> Iterator[str]:
     )
     cloud.openstack(
         "server", "create", "screen", "--flavor", "tiny", "--image", image, "--network", "screens",
-        "--user-data", str(data), "--use-config-drive", "--wait", "-f", "json",
+        "--user-data", str(data), "--use-config-drive", "--password", "s3cret-word", "--wait", "-f", "json",
     )  # fmt: skip
     until("boot", lambda: "boot finished" in cloud.openstack("console", "log", "show", "screen"), 300)
     yield "screen"

@@ -106,7 +106,7 @@ def test_a_port_closed_in_the_security_group_is_closed_until_it_is_opened(
     cloud: RealCloud, servers: tuple[Server, Server]
 ) -> None:
     one = servers[0]
-    one.ssh("nohup sh -c 'while true; do echo hello | nc -l -p 8080; done' > /dev/null 2>&1 &")
+    one.ssh("setsid sh -c 'while true; do echo hello | nc -l -p 8080; done' > /dev/null 2>&1 &")
 
     def says() -> str:
         command = ["timeout", "5", "bash", "-c", f"exec 3<>/dev/tcp/{one.floating}/8080 && cat <&3"]

@@ -34,6 +34,7 @@ from pileus.workflows.worker import Worker
 from tests.contract.openstack.conftest import FACTS, POOL_FACTS, Person, give, person, usable
 
 DEADLINE = 20.0
+ITEM = {"item": "value"}
 Row = tuple[Any, ...]
 Tables = dict[str, list[Row]]
 KEPT = frozenset({"counter"})
@@ -213,6 +214,7 @@ async def add(who: Person, path: str, one: str, **values: Any) -> str:
 async def share(world: World) -> None:
     """What everybody sees."""
     admin, shared = world.admin, world.shared
+    await ask(admin, "GET", "/network/v2.0/security-groups")
     networks = (await ask(admin, "GET", "/network/v2.0/networks?router:external=true"))["networks"]
     shared["external"] = networks[0]["id"]
     shared["external_subnet"] = networks[0]["subnets"][0]
@@ -232,6 +234,16 @@ async def furnish(world: World, who: Person, owned: Owned, cidr: str) -> None:
     if "volume" in world.services:
         await furnish_volume(world, who, owned)
     await furnish_identity(world, who, owned)
+
+
+TAGGED = {
+    "networks": "network",
+    "subnets": "subnet",
+    "ports": "port",
+    "routers": "router",
+    "floatingips": "floating_ip",
+    "security-groups": "security_group",
+}
 
 
 async def furnish_network(world: World, who: Person, owned: Owned, cidr: str) -> None:
@@ -268,9 +280,8 @@ async def furnish_network(world: World, who: Person, owned: Owned, cidr: str) ->
         internal_port=22,
         external_port=2222,
     )
-    for collection, kind in (("networks", "network"), ("ports", "port"), ("routers", "router")):
+    for collection, kind in TAGGED.items():
         await ask(who, "PUT", f"{v2}/{collection}/{owned[kind]}/tags/tag")
-    await ask(who, "GET", f"{v2}/security-groups")
 
 
 async def furnish_image(who: Person, owned: Owned) -> None:
@@ -294,7 +305,7 @@ async def furnish_compute(who: Person, owned: Owned) -> None:
         "flavorRef": "1",
         "imageRef": owned["image"],
         "networks": [{"uuid": owned["network"]}],
-        "metadata": {"item": "value"},
+        "metadata": ITEM,
         "tags": ["tag"],
     }
     reply = await ask(who, "POST", f"{v21}/servers", {"server": body}, headers=latest)
@@ -308,9 +319,11 @@ async def furnish_compute(who: Person, owned: Owned) -> None:
 
 async def furnish_volume(world: World, who: Person, owned: Owned) -> None:
     v3 = world.services["volume"].prefix + f"/{who.project.id.hex}"
-    owned["volume"] = await add(who, f"{v3}/volumes", "volume", size=1, name="disk")
+    owned["volume"] = await add(who, f"{v3}/volumes", "volume", size=1, name="disk", metadata=ITEM)
     await until(who, f"{v3}/volumes/{owned['volume']}", lambda shown: shown["volume"]["status"] == "available")
-    owned["snapshot"] = await add(who, f"{v3}/snapshots", "snapshot", volume_id=owned["volume"], name="snap")
+    owned["snapshot"] = await add(
+        who, f"{v3}/snapshots", "snapshot", volume_id=owned["volume"], name="snap", metadata=ITEM
+    )
     await until(
         who, f"{v3}/snapshots/{owned['snapshot']}", lambda shown: shown["snapshot"]["status"] == "available"
     )
@@ -327,6 +340,7 @@ async def furnish_identity(world: World, who: Person, owned: Owned) -> None:
     path = f"/identity/v3/users/{owned['user']}"
     made = await add(who, f"{path}/application_credentials", "application_credential", name="robot")
     owned["application_credential"] = made
+    await ask(world.admin, "PUT", f"/identity/v3/projects/{owned['project']}/tags/tag")
     ec2 = {"tenant_id": owned["project"]}
     owned["ec2"] = (await ask(who, "POST", f"{path}/credentials/OS-EC2", ec2))["credential"]["access"]
 

@@ -100,9 +100,7 @@ class Machine:
         command += ["-device", "virtio-blk-pci,drive=root,bootindex=1", "-device", "virtio-rng-pci"]
         network = f"user,id=net,hostfwd=tcp:127.0.0.1:{self.port}-:22"
         if self.metadata_port:
-            network += (
-                f",net=169.254.169.0/24,guestfwd=tcp:169.254.169.254:80-tcp:127.0.0.1:{self.metadata_port}"
-            )
+            network += f",net=169.254.169.0/24,guestfwd=tcp:169.254.169.254:80-cmd:busybox nc 127.0.0.1 {self.metadata_port}"
         command += ["-netdev", network]
         command += ["-device", "virtio-net-pci,netdev=net,romfile="]
         if self.drive:

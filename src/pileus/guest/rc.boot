@@ -6,7 +6,7 @@ ln -sf /proc/self/fd /dev/fd; ln -sf fd/0 /dev/stdin; ln -sf fd/1 /dev/stdout; l
 mount -t devpts devpts /dev/pts; mount -t tmpfs tmpfs /run; mount -t tmpfs tmpfs /tmp
 chmod 1777 /tmp
 # virtio_rng early: without entropy the host key below would block.
-for module in virtio_rng virtio_net virtio_console virtio_balloon button evdev isofs; do modprobe -q $module; done
+for module in virtio_rng virtio_net virtio_console virtio_balloon button evdev isofs ata_piix sr_mod; do modprobe -q $module; done
 hostname -F /etc/hostname
 ip link set lo up
 echo "0 2147483647" > /proc/sys/net/ipv4/ping_group_range

@@ -7,7 +7,7 @@ import base64
 import json
 import os
 from collections.abc import Mapping
-from ipaddress import ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Any
 from uuid import UUID
 
@@ -121,7 +121,9 @@ def meta_data(of: Facts, *, password: bool = False) -> dict[str, Any]:
 
 
 def network_data(of: Facts) -> dict[str, Any]:
-    links, networks, resolvers = [], [], []
+    links: list[dict[str, Any]] = []
+    networks: list[dict[str, Any]] = []
+    resolvers: list[dict[str, str]] = []
     for interface in of.picture.interfaces:
         link = f"tap{str(interface.port.id)[:11]}"
         links.append(
@@ -156,11 +158,9 @@ def _network(
     }
     if subnet.dhcp:
         return shown | {"type": "ipv4_dhcp" if version == 4 else "ipv6_dhcp"}
-    everywhere = ("0.0.0.0", "0.0.0.0") if version == 4 else ("::", "::")
+    everywhere = str((IPv4Address if version == 4 else IPv6Address)(0))
     routes = (
-        [{"network": everywhere[0], "netmask": everywhere[1], "gateway": subnet.gateway}]
-        if subnet.gateway
-        else []
+        [{"network": everywhere, "netmask": everywhere, "gateway": subnet.gateway}] if subnet.gateway else []
     )
     for destination, hop in subnet.routes:
         to = ip_network(destination)

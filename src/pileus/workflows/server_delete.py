@@ -69,6 +69,8 @@ async def release(run: Run) -> None:
 
 
 async def network(run: Run) -> None:
+    """As the records have the ports now. Also the undo of their release: once the records are gone, nobody else
+    would know what to remove."""
     for port in run.done["found"]["ports"]:
         await sync_port(run.site, UUID(port))
 
@@ -117,7 +119,7 @@ WORKFLOW = register(
             Step("guest", guest, patience=PATIENCE),
             Step("config drive", drive, patience=PATIENCE),
             Step("disks", disks, patience=PATIENCE),
-            Step("ports", release),
+            Step("ports", release, undo=network),
             Step("network", network, patience=PATIENCE),
         ),
         finished=gone,

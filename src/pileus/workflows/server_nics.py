@@ -68,7 +68,7 @@ ATTACH = register(
 DETACH = register(
     Workflow(
         "nic.detach",
-        steps=(Step("unplug", unplug), Step("network", disconnect)),
+        steps=(Step("unplug", unplug), Step("network", disconnect, undo=connect)),
         finished=touch,
         failed=unchanged,
         want=Plug,

@@ -17,8 +17,8 @@ import pileus.workflows
 from pileus.app.bootstrap import bootstrap, join_host, join_pool
 from pileus.config import Config
 from pileus.core import records  # noqa: F401 (declares every table)
-from pileus.core.block.records import StoragePool, Volume, VolumeState
 from pileus.core.block import volumes
+from pileus.core.block.records import StoragePool, Volume, VolumeState
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud
 from pileus.core.compute import invariants, servers
@@ -29,7 +29,6 @@ from pileus.core.identity import secrets
 from pileus.core.identity.records import Project, User
 from pileus.core.image.records import Image, ImageState, Visibility
 from pileus.core.network.records import FixedAddress, Network, Port, PortUse, Subnet
-
 from pileus.core.quota import Usage
 from pileus.drivers.errors import Refused
 from pileus.drivers.hypervisor.protocol import HostFacts, Power
@@ -41,7 +40,7 @@ from pileus.drivers.volume.protocol import PoolFacts
 from pileus.reconcile.servers import Servers
 from pileus.store import REGISTRY, create_all, open_store
 from pileus.workflows import server_delete, server_deploy, server_power
-from pileus.workflows.engine import WORKFLOWS, Do, Run, Step, Workflow
+from pileus.workflows.engine import WORKFLOWS, Do, Run, Workflow
 from pileus.workflows.site import Site
 from pileus.workflows.worker import Worker
 

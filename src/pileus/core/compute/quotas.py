@@ -7,6 +7,7 @@ from pileus.core import quota
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud
 from pileus.core.errors import Invalid
+from pileus.core.identity.records import Project
 from pileus.core.quota import DEFAULTS, UNLIMITED, Limit
 
 __all__ = ["DEFAULTS", "of_project", "reset_limits", "set_limits"]
@@ -28,6 +29,8 @@ async def set_limits(
     """`force`: also below what is used already. Raises Invalid."""
     caller.require_admin("quota.update")
     async with cloud.transaction(caller) as tx:
+        if await tx.maybe(Project, project) is None:
+            raise Invalid(f"Project ID {project.hex} is not a valid project.")
         held = await quota.usages(tx.rows, project)
         for resource, limit in limits.items():
             used = held[resource][0]

@@ -1,6 +1,6 @@
 """Asynchronous jobs: the core's operations, as this API shows them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,12 +11,12 @@ from pileus.core.identity.records import User
 from pileus.core.listing import page
 from pileus.core.operations import Operation, Outcome
 from pileus.faces.cloudstack import owners
-from pileus.faces.cloudstack.commands import COMMANDS, FACE, VIEWS, Call, Done, Listed, command
+from pileus.faces.cloudstack.commands import COMMANDS, FACE, VIEWS, Call, Command, Done, Listed, command
 from pileus.faces.cloudstack.errors import INTERNAL, TABLE, ApiError, invalid_id
 from pileus.faces.cloudstack.paging import window
 from pileus.faces.cloudstack.params import OwnedListing, Params, param
 from pileus.faces.cloudstack.rendering import fields
-from pileus.store import Condition, ge, like, literal
+from pileus.store import Condition, ge, like, literal, ne
 
 STATUS = {
     Outcome.RUNNING: 0,
@@ -25,6 +25,25 @@ STATUS = {
     Outcome.FAILED: 2,
     Outcome.FLAGGED: 2,
 }
+WORKFLOWS: Mapping[str, str] = {
+    "server.deploy": "deployVirtualMachine",
+    "server.start": "startVirtualMachine",
+    "server.stop": "stopVirtualMachine",
+    "server.reboot": "rebootVirtualMachine",
+    "server.reboot_hard": "rebootVirtualMachine",
+    "server.destroy": "destroyVirtualMachine",
+    "server.recover": "recoverVirtualMachine",
+    "server.delete": "expungeVirtualMachine",
+    "volume.create": "createVolume",
+    "volume.attach": "attachVolume",
+    "volume.detach": "detachVolume",
+    "volume.extend": "resizeVolume",
+    "volume.delete": "deleteVolume",
+    "snapshot.create": "createSnapshot",
+    "snapshot.delete": "deleteSnapshot",
+    "image.delete": "deleteTemplate",
+}
+"""The command that an operation of another face would have been."""
 
 
 class QueryJob(Params):
@@ -71,7 +90,7 @@ async def shown(
                 },
                 "accountid": account or operation.project,
                 "userid": operation.user,
-                "cmd": operation.command or operation.workflow,
+                "cmd": java_name(operation),
                 "jobid": operation.id,
                 "jobstatus": status,
                 "jobprocstatus": 0,
@@ -96,11 +115,24 @@ def code(operation: Operation) -> int:
         return INTERNAL
 
 
+def asked_of(operation: Operation) -> Command | None:
+    return COMMANDS.get(operation.command) or COMMANDS.get(WORKFLOWS.get(operation.workflow, ""))
+
+
+def java_name(operation: Operation) -> str:
+    """`cmd`, which clients only print: the class that the command has in CloudStack, or our own word."""
+    asked = asked_of(operation)
+    if asked is None:
+        return operation.command or operation.workflow
+    package = asked.entry.group.replace("/", ".")
+    return f"org.apache.cloudstack.api.command.{package}.{asked.name[0].upper()}{asked.name[1:]}Cmd"
+
+
 async def result(call: Call, look: Look, operation: Operation) -> dict[str, Any]:
     """Its envelope: the object as it is now, success of what shows nothing (any more), or the error."""
     if STATUS[operation.outcome] == 2:
         return {"errorcode": code(operation), "errortext": operation.fault or operation.why}
-    asked = COMMANDS.get(operation.command)
+    asked = asked_of(operation)
     known = VIEWS.get(operation.kind)
     if known is None or (asked is not None and asked.entry.bare):
         return {"success": True}
@@ -144,7 +176,7 @@ def sees(call: Call, operation: Operation) -> bool:
 @command("listAsyncJobs", params=ListJobs)
 async def listing(call: Call, params: ListJobs) -> Listed[Operation]:
     """Lists jobs, those first that were started last."""
-    where: list[Condition] = []
+    where: list[Condition] = [ne("command", "")]
     if params.since:
         where.append(ge("created_at", params.since))
     if params.keyword:

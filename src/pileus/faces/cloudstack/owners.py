@@ -13,7 +13,7 @@ from pileus.core.identity import authority, domains, keys
 from pileus.core.identity.names import names
 from pileus.core.identity.records import Domain, Project, ProjectKind
 from pileus.faces.cloudstack.commands import Call
-from pileus.faces.cloudstack.errors import ApiError, invalid_id
+from pileus.faces.cloudstack.errors import PARAMETER, ApiError, invalid_id
 from pileus.faces.cloudstack.params import EVERY_PROJECT, OwnedListing, Placed
 from pileus.store import Condition, not_in
 
@@ -33,6 +33,8 @@ async def acting(call: Call, params: Placed) -> Caller:
     if params.project is not None:
         return await _as(call, params.project, "projectid")
     if not params.account:
+        if params.domain not in (None, call.user.domain):
+            raise ApiError(PARAMETER, "domainid names the domain of an account; name the account too.")
         return call.caller
     async with call.cloud.view() as look:
         found = await _account(look, call, params.account, params.domain)
@@ -56,7 +58,7 @@ async def _account(look: Look, call: Call, name: str, domain: UUID | None) -> Pr
     found = await look.one(Project, domain=place, name=name, kind=ProjectKind.ACCOUNT)
     if found is None or not call.caller.sees(found.id):
         raise ApiError(
-            431,
+            PARAMETER,
             f"Unable to find account {name[:100]} in domain {place}; name the account and its domainid.",
             exception="InvalidParameterValueException",
         )

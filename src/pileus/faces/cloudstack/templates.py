@@ -4,11 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from msgspec.structs import replace
-
 from pileus.core.cloud import Look
 from pileus.core.compute.records import Zone
-from pileus.core.errors import Invalid
 from pileus.core.image import images
 from pileus.core.image.records import Image, ImageState, Visibility
 from pileus.core.listing import page
@@ -52,7 +49,6 @@ class Described(Placed):
     hypervisor: str = param("hypervisor", "the hypervisor that it is for")
     description: str = param("displaytext", "what is shown of it", default="", length=4096)
     os_type: UUID | None = param("ostypeid", "the operating system inside", default=None)
-    zone: UUID | None = param("zoneid", "the zone in which it can be used; -1 or left out: all", default=None)
     public: bool = param("ispublic", "whether everybody may use it", default=False)
     featured: bool = param("isfeatured", "whether it is shown before others", default=False)
     password: bool = param("passwordenabled", "whether its guests take passwords", default=False)
@@ -62,12 +58,13 @@ class Described(Placed):
 
 
 class Register(Described):
+    zone: UUID | None = param("zoneid", "the zone in which it can be used; left out: all", default=None)
     url: str = param("url", "http or https address to fetch it from", length=2048)
     zones: tuple[str, ...] = param("zoneids", "zones in which it can be used; -1: all", default=())
 
 
 class Upload(Described):
-    pass
+    zone: UUID = param("zoneid", "the zone in which it can be used")
 
 
 class Delete(Params):
@@ -206,7 +203,9 @@ async def visible(call: Call, look: Look, params: ListTemplates) -> list[Conditi
     raise invalid(call.name, "templatefilter", params.filter, f"write one of {', '.join(FILTERS)}.")
 
 
-async def described(call: Call, look: Look, params: Described, project: UUID, **more: Any) -> images.Create:
+async def described(
+    call: Call, look: Look, params: Described, project: UUID, zone: UUID | None, **more: Any
+) -> images.Create:
     runs = {name.lower() for name in (await hypervisors_of(look)).values()} | {"any"}
     if params.hypervisor.lower() not in runs:
         raise invalid(
@@ -214,8 +213,8 @@ async def described(call: Call, look: Look, params: Described, project: UUID, **
         )
     if params.format.lower() not in images.DISK_FORMATS or params.format.lower() in NOT_TEMPLATES:
         raise invalid(call.name, "format", params.format, "write QCOW2, RAW, VMDK, VHD, VHDX or VDI.")
-    if params.zone is not None:
-        await look.get(Zone, params.zone)
+    if zone is not None:
+        await look.get(Zone, zone)
     flags = {PASSWORD: params.password, SSH_KEY: params.ssh_key}
     properties = {name: "true" for name, value in flags.items() if value}
     if params.tag:
@@ -230,7 +229,7 @@ async def described(call: Call, look: Look, params: Described, project: UUID, **
         container_format="bare",
         properties=params.details | properties,
         os_type=guest_os.named(call, params.os_type),
-        zone=params.zone,
+        zone=zone,
         **more,
     )
 
@@ -251,12 +250,10 @@ IGNORED = (
 async def register(call: Call, params: Register) -> Listed[Image]:
     """Registers a template, whose content is fetched from an address."""
     caller = await owners.acting(call, params)
-    zone = one_zone(call, params)
+    zone = params.zone or one_zone(call, params)
     async with call.cloud.view() as look:
-        want = await described(call, look, params, caller.home, url=params.url)
-        if zone is not None:
-            await look.get(Zone, zone)
-    made = await images.create(call.cloud, caller, want if zone is None else replace(want, zone=zone))
+        want = await described(call, look, params, caller.home, zone, url=params.url)
+    made = await images.create(call.cloud, caller, want)
     return Listed([made.resource if isinstance(made, Accepted) else made], 1)
 
 
@@ -276,11 +273,9 @@ def one_zone(call: Call, params: Register) -> UUID | None:
 @command("getUploadParamsForTemplate", params=Upload, ignored=IGNORED)
 async def upload(call: Call, params: Upload) -> Shown:
     """Registers a template, whose content is then sent to the address that is answered."""
-    if params.zone is None:
-        raise Invalid("A template that is uploaded is in one zone; name it in zoneid.")
     caller = await owners.acting(call, params)
     async with call.cloud.view() as look:
-        want = await described(call, look, params, caller.home)
+        want = await described(call, look, params, caller.home, params.zone)
     made = await images.create(call.cloud, caller, want)
     assert isinstance(made, Image)
     image, token = await images.issue_upload_token(call.cloud, caller, made.id)

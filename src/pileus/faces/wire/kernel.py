@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import structlog
 
-from pileus.core.errors import CoreError, Kind
+from pileus.core.errors import CoreError, Invalid, Kind
 from pileus.faces.wire import routing
 from pileus.faces.wire.dispatch import Dispatcher
 from pileus.faces.wire.errors import Disconnected, ErrorForm, PlainErrors, WireError, WireKind
@@ -166,7 +166,12 @@ class Kernel:
         """What to send, whatever happens on the way; only a client that left is not answered."""
         target, answer = self._nowhere, None
         try:
-            parts = routing.segments(request.scope.get("raw_path") or quote(request.path).encode())
+            raw: bytes = request.scope.get("raw_path") or quote(request.path).encode()
+            try:
+                parts = routing.segments(raw)
+            except Invalid:
+                target = self._choose(request, routing.pieces(raw))
+                raise
             target = self._choose(request, parts)
             location = self._exact.get("/" + "/".join(parts).strip("/")) if self._exact else None
             if location is not None and request.method in ("GET", "HEAD"):

@@ -88,6 +88,11 @@ def parameters(template: str) -> list[str]:
     return [part[1:-1].removesuffix(":path") for part in split(template) if part.startswith("{")]
 
 
+def pieces(raw: bytes) -> list[str]:
+    """The segments of a path as it came: enough to tell whose words answer a path that cannot be decoded."""
+    return raw.decode("latin-1").removeprefix("/").split("/")
+
+
 def segments(raw: bytes) -> list[str]:
     """The segments of a path as it came, decoded one by one, so that %2F stays inside its segment.
 

@@ -49,7 +49,7 @@ for row in VERBS:
     declare(*row)
 
 
-class Reboot(Struct):
+class Reboot(Struct, frozen=True, kw_only=True):
     type: str
 
 
@@ -61,7 +61,7 @@ async def reboot(request: Request, server: UUID, body: Reboot) -> None:
     await servers.reboot(request.cloud, request.caller, server, hard=kind == "HARD")
 
 
-class Lock(Struct):
+class Lock(Struct, frozen=True, kw_only=True):
     locked_reason: Annotated[str, Meta(min_length=1, max_length=255)] | UnsetType = msgspec.UNSET
 
 
@@ -84,7 +84,7 @@ async def unlock(request: Request, server: UUID, body: Any) -> None:
     await servers.set_lock(request.cloud, request.caller, server, False, facets=facet)
 
 
-class ResetState(Struct):
+class ResetState(Struct, frozen=True, kw_only=True):
     state: str
 
 
@@ -97,7 +97,7 @@ async def reset_state(request: Request, server: UUID, body: ResetState) -> None:
     await servers.reset_state(request.cloud, request.caller, server, State(body.state))
 
 
-class Output(Struct):
+class Output(Struct, frozen=True, kw_only=True):
     length: int | str | None = None
 
 
@@ -115,7 +115,7 @@ async def console_output(request: Request, server: UUID, body: Output) -> dict[s
     return {"output": text}
 
 
-class OldConsole(Struct):
+class OldConsole(Struct, frozen=True, kw_only=True):
     type: str
 
 
@@ -133,7 +133,7 @@ async def vnc_console(request: Request, server: UUID, body: OldConsole) -> dict[
     return {"console": {"type": body.type, "url": await console_url(request, server, body.type)}}
 
 
-class Console(Struct):
+class Console(Struct, frozen=True, kw_only=True):
     protocol: str
     type: str
 
@@ -174,7 +174,7 @@ async def console_url(request: Request, server: UUID, kind: str) -> str:
     return public_url(request) + await guests.open_console(request.site, request.caller, server, kind=kind)
 
 
-class Group(Struct):
+class Group(Struct, frozen=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1, max_length=255)]
 
 
@@ -213,7 +213,7 @@ async def ports_of(request: Request, server: UUID) -> list[ports.Addressed]:
         return await ports.of_server(look, server)
 
 
-class Floating(Struct):
+class Floating(Struct, frozen=True, kw_only=True):
     address: str
     fixed_address: Text255 | None = None
 

@@ -23,11 +23,11 @@ VOLUMES = "/servers/{server}/os-volume_attachments"
 ATTACHABLE = frozenset({State.ACTIVE, State.PAUSED, State.STOPPED})
 
 
-class Fixed(Struct):
+class Fixed(Struct, frozen=True, kw_only=True):
     ip_address: str
 
 
-class Attach(Struct):
+class Attach(Struct, frozen=True, kw_only=True):
     net_id: str | None = None
     port_id: str | None = None
     fixed_ips: list[Fixed] = []
@@ -100,7 +100,7 @@ async def detach_interface(request: Request, server: UUID, port: UUID) -> None:
     await servers.detach_nic(request.cloud, request.caller, server, port)
 
 
-class AttachVolume(Struct):
+class AttachVolume(Struct, frozen=True, kw_only=True):
     volumeId: str
     device: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
     tag: Tag | UnsetType = UNSET
@@ -186,12 +186,12 @@ async def refuse_state(request: Request, server: UUID, verb: str) -> None:
         raise StateConflict(server, verb, found.state)
 
 
-class ChangeVolume(Struct):
+class ChangeVolume(Struct, frozen=True, kw_only=True):
     volumeId: str
     id: str | UnsetType = UNSET
     serverId: str | UnsetType = UNSET
-    device: str | None | UnsetType = UNSET
-    tag: str | None | UnsetType = UNSET
+    device: str | UnsetType | None = UNSET
+    tag: str | UnsetType | None = UNSET
     delete_on_termination: bool | str | UnsetType = UNSET
     attachment_id: str | UnsetType = UNSET
     bdm_uuid: str | UnsetType = UNSET

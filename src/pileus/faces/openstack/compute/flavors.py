@@ -128,7 +128,7 @@ async def show(request: Request, flavor: str) -> dict[str, Any]:
     return {"flavor": view(request, await sizes.show(request.cloud, request.caller, flavor))}
 
 
-class Create(Struct):
+class Create(Struct, frozen=True, kw_only=True):
     name: Name
     ram: int | str
     vcpus: int | str
@@ -138,7 +138,7 @@ class Create(Struct):
     rxtx_factor: float | str = 1.0
     ephemeral: int | str = field(name="OS-FLV-EXT-DATA:ephemeral", default=0)
     public: bool | str = field(name="os-flavor-access:is_public", default=True)
-    description: Annotated[str, Meta(max_length=65535)] | None | UnsetType = UNSET
+    description: Annotated[str, Meta(max_length=65535)] | UnsetType | None = UNSET
 
 
 @service.operation(
@@ -183,7 +183,7 @@ def reference(given: str | int | None) -> str:
     return text
 
 
-class Update(Struct):
+class Update(Struct, frozen=True, kw_only=True):
     description: Annotated[str, Meta(max_length=65535)] | None
 
 
@@ -265,7 +265,7 @@ async def access(request: Request, flavor: str) -> dict[str, Any]:
     return access_view(size)
 
 
-class Tenant(Struct):
+class Tenant(Struct, frozen=True, kw_only=True):
     tenant: str
 
 

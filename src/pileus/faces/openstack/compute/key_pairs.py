@@ -72,9 +72,9 @@ async def show(request: Request, name: str) -> dict[str, Any]:
     return {"keypair": brief(request, pair) | more}
 
 
-class Create(Struct):
+class Create(Struct, frozen=True, kw_only=True):
     name: Name
-    public_key: str | None | UnsetType = UNSET
+    public_key: str | UnsetType | None = UNSET
     type: str | UnsetType = UNSET
     user_id: str | UnsetType = UNSET
 

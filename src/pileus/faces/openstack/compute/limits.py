@@ -132,7 +132,7 @@ async def defaults(request: Request, project: str) -> dict[str, Any]:
     return {"quota_set": {"id": project, **rendered(request, own)}}
 
 
-class Update(Struct):
+class Update(Struct, frozen=True, kw_only=True):
     instances: int | str | UnsetType = UNSET
     cores: int | str | UnsetType = UNSET
     ram: int | str | UnsetType = UNSET

@@ -266,7 +266,7 @@ async def services(request: Request) -> dict[str, Any]:
     return {"services": listed}
 
 
-class Change(Struct):
+class Change(Struct, frozen=True, kw_only=True):
     status: str | UnsetType = UNSET
     disabled_reason: str | UnsetType = UNSET
     forced_down: bool | UnsetType = UNSET
@@ -308,7 +308,7 @@ def check_reason(reason: str) -> None:
         raise Invalid("Disabled reason contains invalid characters or is too long")
 
 
-class OldChange(Struct):
+class OldChange(Struct, frozen=True, kw_only=True):
     host: str
     binary: str
     disabled_reason: str | None = None

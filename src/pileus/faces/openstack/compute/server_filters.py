@@ -20,18 +20,114 @@ from pileus.faces.wire.paging import Page
 from pileus.store import ge, le
 
 NAMES = frozenset(
-    ["user_id", "project_id", "tenant_id", "launch_index", "image_ref", "image", "kernel_id", "ramdisk_id", "hostname", "key_name", "power_state", "vm_state", "task_state", "host", "node", "flavor", "reservation_id", "launched_at", "terminated_at", "availability_zone", "name", "display_name", "description", "display_description", "locked_by", "uuid", "root_device_name", "config_drive", "access_ip_v4", "access_ip_v6", "auto_disk_config", "progress", "sort_key", "sort_dir", "all_tenants", "soft_deleted", "deleted", "status", "changes-since", "ip", "ip6", "created_at", "limit", "marker"]
+    [
+        "user_id",
+        "project_id",
+        "tenant_id",
+        "launch_index",
+        "image_ref",
+        "image",
+        "kernel_id",
+        "ramdisk_id",
+        "hostname",
+        "key_name",
+        "power_state",
+        "vm_state",
+        "task_state",
+        "host",
+        "node",
+        "flavor",
+        "reservation_id",
+        "launched_at",
+        "terminated_at",
+        "availability_zone",
+        "name",
+        "display_name",
+        "description",
+        "display_description",
+        "locked_by",
+        "uuid",
+        "root_device_name",
+        "config_drive",
+        "access_ip_v4",
+        "access_ip_v6",
+        "auto_disk_config",
+        "progress",
+        "sort_key",
+        "sort_dir",
+        "all_tenants",
+        "soft_deleted",
+        "deleted",
+        "status",
+        "changes-since",
+        "ip",
+        "ip6",
+        "created_at",
+        "limit",
+        "marker",
+    ]
 )
 JOINED = frozenset(
-    ["block_device_mapping", "services", "metadata", "system_metadata", "info_cache", "security_groups", "pci_devices"]
+    [
+        "block_device_mapping",
+        "services",
+        "metadata",
+        "system_metadata",
+        "info_cache",
+        "security_groups",
+        "pci_devices",
+    ]
 )
 TAGS = frozenset({"tags", "tags-any", "not-tags", "not-tags-any"})
 EVERYONES = frozenset(
-    ["reservation_id", "name", "status", "image", "flavor", "ip", "ip6", "changes-since", "changes-before", "all_tenants", "tags", "tags-any", "not-tags", "not-tags-any", "locked", "sort_key", "sort_dir", "limit", "marker", "host_status", "access_ip_v4", "access_ip_v6", "hostname", "description", "display_name", "display_description", "image_ref", "uuid", "tenant_id", "project_id"]
+    [
+        "reservation_id",
+        "name",
+        "status",
+        "image",
+        "flavor",
+        "ip",
+        "ip6",
+        "changes-since",
+        "changes-before",
+        "all_tenants",
+        "tags",
+        "tags-any",
+        "not-tags",
+        "not-tags-any",
+        "locked",
+        "sort_key",
+        "sort_dir",
+        "limit",
+        "marker",
+        "host_status",
+        "access_ip_v4",
+        "access_ip_v6",
+        "hostname",
+        "description",
+        "display_name",
+        "display_description",
+        "image_ref",
+        "uuid",
+        "tenant_id",
+        "project_id",
+    ]
 )
 """What anyone may filter by; the rest is ignored for those who are no administrators."""
 SINCE_2_83 = frozenset(
-    ["availability_zone", "config_drive", "key_name", "created_at", "launched_at", "terminated_at", "power_state", "task_state", "vm_state", "progress", "user_id"]
+    [
+        "availability_zone",
+        "config_drive",
+        "key_name",
+        "created_at",
+        "launched_at",
+        "terminated_at",
+        "power_state",
+        "task_state",
+        "vm_state",
+        "progress",
+        "user_id",
+    ]
 )
 ORDERS = {
     "created_at": "created_at",
@@ -56,10 +152,43 @@ ORDERS = {
     "locked": "locked",
 }
 SAME_FOR_ALL = frozenset(
-    ["access_ip_v4", "access_ip_v6", "auto_disk_config", "kernel_id", "launch_index", "locked_by", "progress", "ramdisk_id", "root_device_name", "terminated_at"]
+    [
+        "access_ip_v4",
+        "access_ip_v6",
+        "auto_disk_config",
+        "kernel_id",
+        "launch_index",
+        "locked_by",
+        "progress",
+        "ramdisk_id",
+        "root_device_name",
+        "terminated_at",
+    ]
 )
 IGNORED = frozenset(
-    ["architecture", "cell_name", "cleaned", "default_ephemeral_device", "default_swap_device", "deleted", "deleted_at", "disable_terminate", "ephemeral_gb", "ephemeral_key_uuid", "id", "key_data", "launched_on", "memory_mb", "os_type", "reservation_id", "root_gb", "shutdown_terminate", "user_data", "vcpus", "vm_mode"]
+    [
+        "architecture",
+        "cell_name",
+        "cleaned",
+        "default_ephemeral_device",
+        "default_swap_device",
+        "deleted",
+        "deleted_at",
+        "disable_terminate",
+        "ephemeral_gb",
+        "ephemeral_key_uuid",
+        "id",
+        "key_data",
+        "launched_on",
+        "memory_mb",
+        "os_type",
+        "reservation_id",
+        "root_gb",
+        "shutdown_terminate",
+        "user_data",
+        "vcpus",
+        "vm_mode",
+    ]
 )
 """Once accepted and never obeyed; an error from 2.75 on."""
 MAX_REPEATS = 3

@@ -1,6 +1,7 @@
 """What belongs to a server and has paths of its own: metadata, tags, addresses, security groups."""
 
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 import msgspec
@@ -18,11 +19,11 @@ METADATA = "/servers/{server}/metadata"
 TAGS = "/servers/{server}/tags"
 
 
-class Whole(Struct):
+class Whole(Struct, frozen=True, kw_only=True):
     metadata: Metadata
 
 
-class Item(Struct):
+class Item(Struct, frozen=True, kw_only=True):
     meta: Metadata
 
 
@@ -66,7 +67,7 @@ async def drop_metadata_item(request: Request, server: UUID, item: str) -> None:
     await servers.change_metadata(request.cloud, request.caller, server, drop=(item,))
 
 
-class Tags(Struct):
+class Tags(Struct, frozen=True, kw_only=True):
     tags: list[Tag]
 
 
@@ -108,7 +109,7 @@ async def put_tag(request: Request, server: UUID, tag: str) -> Response:
     if tag in before.tags:
         return Response(204)
     await servers.change_tags(request.cloud, request.caller, server, lambda held: (*held, tag))
-    location = f"{public_url(request)}{request.prefix}/servers/{server}/tags/{tag}"
+    location = f"{public_url(request)}{request.prefix}/servers/{server}/tags/{quote(tag, safe='')}"
     return Response(201, None, {"location": location})
 
 

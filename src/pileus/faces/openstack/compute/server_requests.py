@@ -1,5 +1,6 @@
 """The body of a server's creation: what it may hold in which version, and what it means in the core's words."""
 
+from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -35,14 +36,14 @@ from pileus.faces.wire import Request, Span
 Loose = bool | str | int
 
 
-class Network(Struct):
-    uuid: str | None | UnsetType = UNSET
+class Network(Struct, frozen=True, kw_only=True):
+    uuid: str | UnsetType | None = UNSET
     port: str | None = None
     fixed_ip: str | None = None
     tag: Tag | UnsetType = UNSET
 
 
-class Mapping1(Struct):
+class Mapping1(Struct, frozen=True, kw_only=True):
     """block_device_mapping, the older form."""
 
     virtual_name: Text255 | None = None
@@ -57,7 +58,7 @@ class Mapping1(Struct):
     connection_info: str | None = None
 
 
-class Mapping2(Mapping1):
+class Mapping2(Mapping1, frozen=True, kw_only=True):
     """block_device_mapping_v2."""
 
     source_type: str | None = None
@@ -69,14 +70,14 @@ class Mapping2(Mapping1):
     disk_bus: Text255 | None = None
     boot_index: int | str | None = None
     tag: Tag | UnsetType = UNSET
-    volume_type: str | None | UnsetType = UNSET
+    volume_type: str | UnsetType | None = UNSET
 
 
-class Group(Struct):
+class Group(Struct, frozen=True, kw_only=True):
     name: Name
 
 
-class CreateServer(Struct):
+class CreateServer(Struct, frozen=True, kw_only=True):
     name: Name
     flavor: str | int = field(name="flavorRef")
     image: str = field(name="imageRef", default="")
@@ -97,15 +98,15 @@ class CreateServer(Struct):
     return_reservation_id: Loose = False
     security_groups: list[Group] = []
     user_data: str | None = None
-    description: Text255 | None | UnsetType = UNSET
+    description: Text255 | UnsetType | None = UNSET
     tags: list[Tag] | UnsetType = UNSET
-    trusted: list[str] | None | UnsetType = field(name="trusted_image_certificates", default=UNSET)
+    trusted: list[str] | UnsetType | None = field(name="trusted_image_certificates", default=UNSET)
     host: str | UnsetType = UNSET
     hypervisor_hostname: str | UnsetType = UNSET
     hostname: str | UnsetType = UNSET
 
 
-class CreateBody(Struct):
+class CreateBody(Struct, frozen=True, kw_only=True):
     server: CreateServer
     hints: dict[str, Any] = field(name="os:scheduler_hints", default={})
     hints_old: dict[str, Any] = field(name="OS-SCH-HNT:scheduler_hints", default={})
@@ -186,8 +187,6 @@ def remembered(want: CreateServer) -> dict[str, Any]:
 
 
 def access_address(value: str, field_name: str) -> str:
-    from ipaddress import IPv4Address, IPv6Address
-
     try:
         return str((IPv4Address if field_name == "accessIPv4" else IPv6Address)(value)) if value else ""
     except ValueError:
@@ -323,9 +322,7 @@ async def boot(request: Request, want: CreateServer) -> tuple[UUID | None, tuple
         else:
             disks.append(read[0])
     if roots > 1:
-        raise Invalid(
-            "Block Device Mapping is Invalid: Boot sequence for the instance and image/block device mapping combination is not valid."
-        )
+        raise Invalid("Block Device Mapping is Invalid: more than one disk is to boot from.")
     if any(disk.boot for disk in disks):
         # The image then only names what the boot volume is made from.
         image = None

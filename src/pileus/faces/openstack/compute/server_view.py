@@ -72,7 +72,8 @@ def task_of(server: Server) -> tuple[str, str | None]:
 
 def versioned(request: Request, picture: Picture, *, one: bool) -> dict[str, Any]:
     """What came with later versions."""
-    server, version, shown = picture.server, request.version, {}
+    server, version = picture.server, request.version
+    shown: dict[str, Any] = {}
     if version >= (2, 9):
         shown["locked"] = server.locked
     if version >= (2, 16) and request.allowed("os_compute_api:servers:show:host_status"):

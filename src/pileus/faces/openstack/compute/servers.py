@@ -29,12 +29,12 @@ from pileus.faces.openstack.compute.service import links, service
 from pileus.faces.wire import Request, Response, Span
 
 
-class UpdateServer(Struct):
+class UpdateServer(Struct, frozen=True, kw_only=True):
     name: Name | UnsetType = UNSET
     disk_config: str | UnsetType = field(name="OS-DCF:diskConfig", default=UNSET)
     access4: str | UnsetType = field(name="accessIPv4", default=UNSET)
     access6: str | UnsetType = field(name="accessIPv6", default=UNSET)
-    description: Text255 | None | UnsetType = UNSET
+    description: Text255 | UnsetType | None = UNSET
     hostname: str | UnsetType = UNSET
 
 
@@ -45,13 +45,14 @@ UPDATE_SPANS: dict[str, Span] = {"description": (2, 19), "hostname": (2, 90)}
 async def create(request: Request, body: CreateBody) -> Any:
     if body.server.disks1 or body.server.disks2:
         request.enforce("os_compute_api:servers:create:attach_volume")
+    reservation = truth(body.server.return_reservation_id, "return_reservation_id")
     try:
         want = await deployment(request, body)
         accepted = await servers.deploy(request.cloud, request.caller, want)
     except NotFound as error:
         raise as_input(error) from None
     made = accepted[0].resource
-    if truth(body.server.return_reservation_id, "return_reservation_id"):
+    if reservation:
         return {"reservation_id": f"r-{made.id.hex[:8]}"}
     own = links(request, "servers", made.id)
     shown = {

@@ -78,14 +78,13 @@ MEDIA = ({"base": "application/json", "type": "application/vnd.openstack.compute
 
 
 def described(request: Request) -> dict[str, Any]:
-    shown = wire.version_document(
+    return wire.version_document(
         "v2.1",
         f"{wire.public_url(request)}{PREFIX}/",
         minimum="2.1",
         maximum=f"{VERSIONS.maximum[0]}.{VERSIONS.maximum[1]}",
         updated="2013-07-23T11:33:21Z",
     )
-    return shown
 
 
 @root.operation("GET", "/")

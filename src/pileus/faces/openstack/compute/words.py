@@ -49,7 +49,18 @@ STATUS: Mapping[State, str] = {
 }
 
 UNUSED = frozenset(
-    ["DELETED", "MIGRATING", "PASSWORD", "REBUILD", "RESCUE", "RESIZE", "REVERT_RESIZE", "SHELVED", "SHELVED_OFFLOADED", "VERIFY_RESIZE"]
+    [
+        "DELETED",
+        "MIGRATING",
+        "PASSWORD",
+        "REBUILD",
+        "RESCUE",
+        "RESIZE",
+        "REVERT_RESIZE",
+        "SHELVED",
+        "SHELVED_OFFLOADED",
+        "VERIFY_RESIZE",
+    ]
 )
 """Statuses that no server here has; to filter by one finds nothing."""
 

@@ -187,7 +187,8 @@ async def all_traits(request: Request) -> Response:
         names = [name for name in names if name in filter_[3:].split(",")]
     elif filter_:
         raise BadQuery(
-            f"Badly formatted name parameter. Expected name query string parameter in form: ?name=[in|startswith]:[name1,name2|prefix]. Got: {filter_[:100]}"
+            f"Badly formatted name parameter. Expected ?name=[in|startswith]:[name1,name2|prefix]. "
+            f"Got: {filter_[:100]}"
         )
     if "associated" in request.query:
         held = {

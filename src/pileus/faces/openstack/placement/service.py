@@ -76,12 +76,29 @@ def answer(request: Request, body: dict[str, Any], at: Any = None) -> Response:
     return Response(200, body, FRESH | {"last-modified": moment.strftime("%a, %d %b %Y %H:%M:%S GMT")})
 
 
-CLASSES = (
-    "VCPU MEMORY_MB DISK_GB PCI_DEVICE SRIOV_NET_VF NUMA_SOCKET NUMA_CORE NUMA_THREAD NUMA_MEMORY_MB "
-    "IPV4_ADDRESS VGPU VGPU_DISPLAY_HEAD NET_BW_EGR_KILOBIT_PER_SEC NET_BW_IGR_KILOBIT_PER_SEC PCPU "
-    "MEM_ENCRYPTION_CONTEXT FPGA PGPU NET_PACKET_RATE_KILOPACKET_PER_SEC NET_PACKET_RATE_EGR_KILOPACKET_PER_SEC "
-    "NET_PACKET_RATE_IGR_KILOPACKET_PER_SEC"
-).split()
+CLASSES = [
+    "VCPU",
+    "MEMORY_MB",
+    "DISK_GB",
+    "PCI_DEVICE",
+    "SRIOV_NET_VF",
+    "NUMA_SOCKET",
+    "NUMA_CORE",
+    "NUMA_THREAD",
+    "NUMA_MEMORY_MB",
+    "IPV4_ADDRESS",
+    "VGPU",
+    "VGPU_DISPLAY_HEAD",
+    "NET_BW_EGR_KILOBIT_PER_SEC",
+    "NET_BW_IGR_KILOBIT_PER_SEC",
+    "PCPU",
+    "MEM_ENCRYPTION_CONTEXT",
+    "FPGA",
+    "PGPU",
+    "NET_PACKET_RATE_KILOPACKET_PER_SEC",
+    "NET_PACKET_RATE_EGR_KILOPACKET_PER_SEC",
+    "NET_PACKET_RATE_IGR_KILOPACKET_PER_SEC",
+]
 TRAITS = ("COMPUTE_NODE", "COMPUTE_STATUS_DISABLED", "HW_ARCH_AARCH64", "HW_ARCH_X86_64")
 
 
@@ -188,7 +205,4 @@ def checked(names: list[str]) -> list[str]:
 
 def aggregates_match(texts: list[str], version: tuple[int, int]) -> bool:
     """No host is in an aggregate: only forbidden ones (1.32) are met."""
-    for text in texts:
-        if not (text.startswith("!") and version >= (1, 32)):
-            return False
-    return True
+    return all(text.startswith("!") and version >= (1, 32) for text in texts)

@@ -131,7 +131,6 @@ async def create(request: Request, body: CreateSnapshot) -> dict[str, Any]:
                 "Since microversion 3.66 the 'force' flag is invalid for this request; only a true one is ignored."
             )
         force = True
-    await find(request, body.volume_id)
     want = core.Create(
         volume=body.volume_id,
         name=text("name", body.name) or text("display_name", body.display_name),
@@ -139,6 +138,7 @@ async def create(request: Request, body: CreateSnapshot) -> dict[str, Any]:
         force=force,
         metadata=pairs("metadata", body.metadata),
     )
+    await find(request, body.volume_id)
     made = await core.create(request.cloud, request.caller, want)
     return {"snapshot": view.snapshot_detail(request, made.resource)}
 
