@@ -6,7 +6,7 @@ from uuid import UUID
 from pileus.store import Record, table
 
 
-@table("facet", key=("face", "subject"))
+@table("facet", key=("face", "subject"), indexes=(("subject",),))
 class Facet(Record):
     face: str
     subject: UUID

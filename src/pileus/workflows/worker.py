@@ -68,8 +68,10 @@ class Worker:
             except (Conflicted, Disconnected) as error:
                 log.warning("worker cannot take work", error=str(error))
                 pause = IDLE
+            # Not wait_for: on Python 3.11 it loses a cancellation that comes together with the wake-up.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
 
     async def _take(self) -> float:
         """Claim what is due; seconds until the next look."""

@@ -90,11 +90,15 @@ async def listing(call: Call, params: ListDiskOfferings) -> Listed[VolumeKind]:
             equals["id"] = (await look.get(VolumeKind, params.id)).id
         if params.encrypt or params.state.lower() not in ("", "active", "all"):
             return Listed([], 0)
-        found = await page(look, VolumeKind, *where, order=("created_at", "name"), skip=skip, limit=limit, **equals)
+        found = await page(
+            look, VolumeKind, *where, order=("created_at", "name"), skip=skip, limit=limit, **equals
+        )
     return Listed(found.items, found.total)
 
 
-@command("createDiskOffering", params=CreateDiskOffering, ignored=("storagetype", "displayoffering", "encrypt"))
+@command(
+    "createDiskOffering", params=CreateDiskOffering, ignored=("storagetype", "displayoffering", "encrypt")
+)
 async def create(call: Call, params: CreateDiskOffering) -> VolumeKind:
     """Creates a disk offering."""
     if params.provisioning.lower() != THIN:

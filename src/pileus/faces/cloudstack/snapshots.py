@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from pileus.core.block import snapshots, volumes
+from pileus.core.block import snapshots
 from pileus.core.block.records import Snapshot, SnapshotState, Volume
+from pileus.core.block.sources import find
 from pileus.core.cloud import Look
 from pileus.core.compute.records import Server
 from pileus.core.errors import Unsupported
@@ -32,7 +33,9 @@ MANUAL = "MANUAL"
 class CreateSnapshot(Params):
     volume: UUID = param("volumeid", "the volume")
     name: str = param("name", "the name", default="")
-    quiesce: bool = param("quiescevm", "whether the guest shall be quiet meanwhile; not possible", default=False)
+    quiesce: bool = param(
+        "quiescevm", "whether the guest shall be quiet meanwhile; not possible", default=False
+    )
 
 
 class ListSnapshots(TaggedListing):
@@ -103,7 +106,7 @@ async def create(call: Call, params: CreateSnapshot) -> Accepted:
 async def default_name(call: Call, key: UUID) -> str:
     """Machine, volume and time."""
     async with call.cloud.view() as look:
-        volume = await volumes.find(look, call.caller, key, "volume.read")
+        volume = await find(look, call.caller, key, "volume.read")
         server = await look.maybe(Server, volume.server) if volume.server else None
     holder = server.hostname if server else "detached"
     return f"{holder}_{volume.name}_{call.cloud.now():%Y%m%d%H%M%S}"[:255]

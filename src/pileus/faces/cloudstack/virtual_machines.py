@@ -21,6 +21,7 @@ from pileus.faces.cloudstack.errors import invalid, invalid_id
 from pileus.faces.cloudstack.paging import window
 from pileus.faces.cloudstack.params import UUID_TEXT, Params, Placed, Rows, TaggedListing, param
 from pileus.faces.cloudstack.server_view import STATE, shown
+from pileus.faces.cloudstack.waiting import settled
 from pileus.store import Condition, any_of, eq, like, literal
 
 USER_DATA = 1 << 20
@@ -296,9 +297,11 @@ async def destroy(call: Call, params: Destroy) -> Accepted:
 
 
 @command("recoverVirtualMachine", params=OnServer)
-async def recover(call: Call, params: OnServer) -> Accepted:
+async def recover(call: Call, params: OnServer) -> Server:
     """Recovers a virtual machine that was destroyed."""
-    return await servers.recover(call.cloud, call.caller, params.server, command=call.name)
+    accepted = await servers.recover(call.cloud, call.caller, params.server, command=call.name)
+    recovered: Server = await settled(call, accepted)
+    return recovered
 
 
 @command("expungeVirtualMachine", params=OnServer)

@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from pileus.core.block import kinds, made_for, volumes
+from pileus.core.block import compound, kinds, volumes
 from pileus.core.block.records import StoragePool, Volume, VolumeKind, VolumeState
+from pileus.core.block.sources import find
 from pileus.core.cloud import Look
 from pileus.core.compute.records import Server, Size
-from pileus.core.errors import Conflict, Invalid, Unsupported
+from pileus.core.errors import Invalid, Unsupported
 from pileus.core.image.records import Image
 from pileus.core.listing import owned
 from pileus.core.operations import Accepted
-from pileus.core.together import together
 from pileus.faces.cloudstack import owners
 from pileus.faces.cloudstack.commands import Call, Done, Listed, command, view
 from pileus.faces.cloudstack.errors import invalid, missing
@@ -65,7 +65,9 @@ class ListVolumes(TaggedListing):
     cluster: UUID | None = param("clusterid", "list those on hosts of a cluster", default=None)
     host: UUID | None = param("hostid", "list those on a host", default=None)
     pool: str = param("storageid", "list those in a storage pool", default="")
-    size: UUID | None = param("serviceofferingid", "list those of machines of a service offering", default=None)
+    size: UUID | None = param(
+        "serviceofferingid", "list those of machines of a service offering", default=None
+    )
     kind: UUID | None = param("diskofferingid", "list those of a disk offering", default=None)
     count_only: bool = param("retrieveonlyresourcecount", "tell only how many there are", default=False)
 
@@ -81,7 +83,9 @@ class AttachVolume(OnVolume):
 
 class DetachVolume(Params):
     volume: UUID | None = param("id", "the volume", default=None)
-    server: UUID | None = param("virtualmachineid", "with deviceid: the virtual machine that has it", default=None)
+    server: UUID | None = param(
+        "virtualmachineid", "with deviceid: the virtual machine that has it", default=None
+    )
     device: int | None = param("deviceid", "its place there", default=None)
 
 
@@ -210,7 +214,7 @@ async def listing(call: Call, params: ListVolumes) -> Listed[Volume]:
     skip, limit = window(params)
     async with call.cloud.view() as look:
         if params.id is not None:
-            await volumes.find(look, call.caller, params.id, "volume.read")
+            await find(look, call.caller, params.id, "volume.read")
         equals = await filters(call, look, params)
         scope = await owners.scope(call, look, params)
         if params.tags:
@@ -305,7 +309,7 @@ async def create(call: Call, params: CreateVolume) -> Accepted:
         zone=params.zone,
     )
     if params.server is not None:
-        return await made_for.create(call.cloud, caller, want, params.server, command=call.name)
+        return await compound.create_for(call.cloud, caller, want, params.server, command=call.name)
     return await volumes.create(call.cloud, caller, want)
 
 
@@ -342,34 +346,21 @@ async def detach(call: Call, params: DetachVolume) -> Accepted:
 @command("resizeVolume", params=ResizeVolume, ignored=("automigrate",))
 async def resize(call: Call, params: ResizeVolume) -> Accepted | Done:
     """Makes a volume larger, or changes its disk offering."""
-    held = await volumes.show(call.cloud, call.caller, params.volume)
-    if held.ephemeral:
-        raise Unsupported(f"Volume {held.id} came with its machine, whose service offering says its size.")
-    size, changes = params.size_gib or held.size_gib, {}
-    if params.kind is not None:
-        kind = await kinds.show(call.cloud, call.caller, params.kind)
-        size, changes = kind.size_gib or size, {"kind": kind.id}
-    elif params.size_gib is None:
+    if params.size_gib is None and params.kind is None:
         raise missing(call.name, "size")
-    if size < held.size_gib:
-        raise Invalid(
-            f"Volume {held.id} has {held.size_gib} GiB and cannot become smaller; make a new one of {size} GiB."
-        )
-    if size == held.size_gib and not changes:
-        raise Conflict(f"Volume {held.id} has {size} GiB already.")
-    async with together(call.cloud, call.caller) as joined:
-        changed = await volumes.update(joined, call.caller, held.id, **changes) if changes else held
-        if size == held.size_gib:
-            return Done(record=changed)
-        return await volumes.extend(joined, call.caller, held.id, size)
+    size = params.size_gib or 0
+    if params.kind is not None:
+        size = (await kinds.show(call.cloud, call.caller, params.kind)).size_gib or size
+    if not size:
+        size = (await volumes.show(call.cloud, call.caller, params.volume)).size_gib
+    changed = await compound.resize(call.cloud, call.caller, params.volume, size_gib=size, kind=params.kind)
+    return changed if isinstance(changed, Accepted) else Done(record=changed)
 
 
 @command("deleteVolume", params=OnVolume)
 async def delete(call: Call, params: OnVolume) -> None:
     """Deletes a volume that is not attached; its snapshots stay."""
-    await settled(
-        call, await volumes.delete(call.cloud, call.caller, params.volume, keep_snapshots=True)
-    )
+    await settled(call, await volumes.delete(call.cloud, call.caller, params.volume, keep_snapshots=True))
 
 
 @command("destroyVolume", params=DestroyVolume)

@@ -35,7 +35,10 @@ async def download(request: Request, image: UUID) -> Response | Stream:
     if held.size is None or held.state not in (ImageState.ACTIVE, ImageState.DEACTIVATED):
         raise Conflict(f"Image {image} is {held.state}; it has no content yet.")
     headers = {"content-md5": held.checksum or "", "accept-ranges": "bytes"}
-    chosen = _range(request.headers.get("range"), held.size)
+    try:
+        chosen = _range(request.headers.get("range"), held.size)
+    except Invalid as error:
+        return Response(416, f"{error.public}\n", {"content-range": f"bytes */{held.size}"})
     if chosen is None:
         return Stream(200, headers, request.site.images.read(image), held.size, OCTETS)
     start, end = chosen

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from pileus.core.errors import Forbidden, Invalid, NotFound, Unsupported
+from pileus.core.errors import Conflict, Forbidden, Invalid, NotFound, Unsupported
 from pileus.core.image import images as core
 from pileus.core.image.records import Image, ImageState, Visibility
 from pileus.faces.openstack.image.wire import SERVICE
@@ -25,7 +25,7 @@ STATUS: Mapping[ImageState, str] = {
     ImageState.DELETING: "deleted",
 }
 DEFAULT_LIMIT, MAX_LIMIT = 25, 1000
-PATCH_TYPES = ("application/openstack-images-v2.1-json-patch", "application/openstack-images-v2.0-json-patch")
+PATCH_TYPES = ("application/openstack-images-v2.1-json-patch",)
 READ_ONLY = frozenset(
     {
         "checksum",
@@ -152,6 +152,7 @@ async def create(request: Request, body: dict[str, Any]) -> Response:
             refuse_unchangeable(name)
             properties[name] = property_value(name, value)
     known.setdefault("project", request.caller.home)
+    enforce_visibility(request, known.get("visibility"))
     want = core.Create(properties=properties, os_type=properties.get("os_type", ""), **known)
     made = await core.create(request.cloud, request.caller, want, id=key)
     assert isinstance(made, Image)
@@ -285,15 +286,28 @@ class Change(msgspec.Struct, frozen=True):
 @SERVICE.operation("PATCH", "/v2/images/{image}", policy="modify_image", body=list[Change], media=PATCH_TYPES)
 async def update(request: Request, image: UUID, body: list[Change]) -> dict[str, Any]:
     """A JSON patch on top-level members: add, replace, remove."""
-    held = await find(request, image)
-    fields: dict[str, Any] = {}
-    properties = dict(held.properties)
-    for change in body:
-        _apply(change, fields, properties)
-    if properties != held.properties:
-        fields["properties"] = properties
-        fields["os_type"] = properties.get("os_type", held.os_type)
-    return view(await core.update(request.cloud, request.caller, image, **fields))
+    await find(request, image)
+
+    def change(held: Image) -> dict[str, Any]:
+        fields: dict[str, Any] = {}
+        properties = dict(held.properties)
+        for each in body:
+            _apply(each, fields, properties)
+        if properties != held.properties:
+            fields["properties"] = properties
+            fields["os_type"] = properties.get("os_type", "")
+        enforce_visibility(request, fields.get("visibility"))
+        return fields
+
+    return view(await core.revise(request.cloud, request.caller, image, change))
+
+
+def enforce_visibility(request: Request, wanted: Visibility | None) -> None:
+    rule = {Visibility.PUBLIC: "publicize_image", Visibility.COMMUNITY: "communitize_image"}.get(
+        wanted or Visibility.PRIVATE
+    )
+    if rule is not None:
+        request.enforce(rule)
 
 
 def _apply(change: Change, fields: dict[str, Any], properties: dict[str, str]) -> None:
@@ -307,7 +321,7 @@ def _apply(change: Change, fields: dict[str, Any], properties: dict[str, str]) -
         if name in FIELDS:
             raise Forbidden(f"Property {name} may not be removed.")
         if name not in properties:
-            raise Invalid(f"Property {name} does not exist.")
+            raise Conflict(f"Property {name} does not exist.")
         del properties[name]
     elif change.op in ("add", "replace"):
         if change.value is msgspec.UNSET:
@@ -315,7 +329,7 @@ def _apply(change: Change, fields: dict[str, Any], properties: dict[str, str]) -
         if name in FIELDS:
             attribute, fields[attribute] = field(name, change.value)
         elif change.op == "replace" and name not in properties:
-            raise Invalid(f"Property {name} does not exist.")
+            raise Conflict(f"Property {name} does not exist.")
         else:
             properties[name] = property_value(name, change.value)
     else:
@@ -340,14 +354,21 @@ async def reactivate(request: Request, image: UUID) -> None:
 
 @SERVICE.operation("PUT", "/v2/images/{image}/tags/{tag}", policy="modify_image", status=204)
 async def add_tag(request: Request, image: UUID, tag: str) -> None:
-    held = await find(request, image)
-    _, tags = field("tags", [*held.tags, tag])
-    await core.update(request.cloud, request.caller, image, tags=tags)
+    await find(request, image)
+
+    def change(held: Image) -> dict[str, Any]:
+        return dict([field("tags", [*held.tags, tag])])
+
+    await core.revise(request.cloud, request.caller, image, change)
 
 
 @SERVICE.operation("DELETE", "/v2/images/{image}/tags/{tag}", policy="modify_image", status=204)
 async def remove_tag(request: Request, image: UUID, tag: str) -> None:
-    held = await find(request, image)
-    if tag not in held.tags:
-        raise NotFound("Tag", quote(tag))
-    await core.update(request.cloud, request.caller, image, tags=tuple(t for t in held.tags if t != tag))
+    await find(request, image)
+
+    def change(held: Image) -> dict[str, Any]:
+        if tag not in held.tags:
+            raise NotFound("Tag", quote(tag[:255]))
+        return {"tags": tuple(other for other in held.tags if other != tag)}
+
+    await core.revise(request.cloud, request.caller, image, change)

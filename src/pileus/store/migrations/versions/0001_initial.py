@@ -181,6 +181,9 @@ def upgrade() -> None:
         sa.Column("values", TEXT, nullable=False),
         sa.PrimaryKeyConstraint("face", "subject", name=op.f("pk_facet")),
     )
+    with op.batch_alter_table("facet", schema=None) as batch_op:
+        batch_op.create_index("ix_facet_subject", ["subject"], unique=False)
+
     op.create_table(
         "firewall_rule",
         sa.Column("id", UUID, autoincrement=False, nullable=False),
