@@ -11,6 +11,7 @@ from pileus.core.placement import records as placement
 __all__ = [
     "block",
     "compute",
+    "counters",
     "events",
     "facets",
     "identity",

@@ -2,8 +2,7 @@
 
 import importlib
 import pkgutil
-from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
@@ -123,15 +122,19 @@ def services(package: str) -> list[Service]:
 
 
 def usable() -> Iterator[Service]:
-    """Of the packages that can be imported: a broken one shall not fail the tests of all."""
+    """All services of the face."""
     for package in packages():
-        with suppress(Exception):
-            yield from services(package)
+        yield from services(package)
 
 
 @pytest.fixture
 def kernel(site: Site) -> Kernel:
-    return Kernel(usable(), cloud=site.cloud, site=site, access_log=False)
+    return Kernel(
+        usable(),
+        cloud=site.cloud,
+        site=site,
+        access_log=False,
+    )
 
 
 async def person(kernel: Kernel, cloud: Cloud, name: str) -> Person:

@@ -243,7 +243,9 @@ async def test_who_lost_the_operation_writes_nothing_more(
     assert world.ended == []
 
 
-async def test_a_new_owner_goes_on_where_the_dead_one_was(site: Site, world: World, workflow: Workflow) -> None:
+async def test_a_new_owner_goes_on_where_the_dead_one_was(
+    site: Site, world: World, workflow: Workflow
+) -> None:
     operation = await claimed(site, await start(site), owner="dead")
     async with site.cloud.transaction() as tx:
         await tx.rows.update_where(Operation, {"done": {"one": "one done"}}, id=operation.id)

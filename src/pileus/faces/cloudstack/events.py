@@ -137,8 +137,7 @@ async def shown(look: Look, events: Sequence[Event]) -> list[dict[str, Any]]:
 
 
 def conditions(call: Call, params: ListEvents) -> list[Condition]:
-    pairs = any_of(*(all_of(eq("kind", kind), eq("action", action)) for kind, action in wanted(params.type)))
-    where: list[Condition] = [pairs]
+    where: list[Condition] = [any_of(*(of(kind, action) for kind, action in wanted(params.type)))]
     if params.id is not None:
         where.append(eq("seq", sequence_of(params.id)))
     if params.since is not None:
@@ -150,6 +149,12 @@ def conditions(call: Call, params: ListEvents) -> list[Condition]:
     if params.resource is not None:
         where.append(eq("subject", params.resource))
     return where
+
+
+def of(kind: str, action: str) -> Condition:
+    """Changes on the way of an operation are its own affair; what was asked for is an event."""
+    asked = (eq("operation", None),) if action == "update" else ()
+    return all_of(eq("kind", kind), eq("action", action), *asked)
 
 
 def wanted(name: str) -> list[tuple[str, str]]:

@@ -1,39 +1,31 @@
 """Guest networks: isolated ones with their router, shared ones, and those of layer 2 only."""
 
-from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Network, ip_address, ip_network
+from collections.abc import Sequence
+from ipaddress import IPv4Network, ip_address
 from typing import Any
 from uuid import UUID
 
-import msgspec
-from msgspec import UNSET
-
-from pileus.core.cloud import Look
 from pileus.core.errors import Forbidden, Invalid
 from pileus.core.listing import page
 from pileus.core.network import removal, visible, whole
 from pileus.core.network.isolated import IsolatedWant
 from pileus.core.network.networks import NetworkChange, NetworkWant
-from pileus.core.network.records import NetState, Network, NetworkKind, Router, Subnet
+from pileus.core.network.records import NetState, Network, NetworkKind
 from pileus.core.network.subnets import Pools
-from pileus.core.network.whole import Inside, routers_of
+from pileus.core.network.whole import Inside
 from pileus.core.operations import Accepted
 from pileus.faces.cloudstack import network_offerings, owners
-from pileus.faces.cloudstack.commands import Call, Done, Listed, command, view
+from pileus.faces.cloudstack.commands import Call, Done, Listed, command
 from pileus.faces.cloudstack.errors import invalid, invalid_id, missing
-from pileus.faces.cloudstack.network_offerings import BY_ID, L2, SHARED, Offering, services_shown
+from pileus.faces.cloudstack.network_offerings import BY_ID, L2, SHARED, Offering
+from pileus.faces.cloudstack.network_view import Seen, access_of, around, usable
 from pileus.faces.cloudstack.paging import window
 from pileus.faces.cloudstack.params import Params, Placed, TaggedListing, param
 from pileus.faces.cloudstack.places import Zones, check_zone, zones
 from pileus.faces.cloudstack.waiting import settled
 from pileus.store import Condition, any_of, eq, like, literal
 
-STATE: Mapping[NetState, str] = {
-    NetState.BUILDING: "Implementing",
-    NetState.ACTIVE: "Implemented",
-    NetState.ERROR: "Shutdown",
-    NetState.DELETING: "Destroy",
-}
+ORDER = ("created_at", "id")
 PHYSICAL = "external"
 """The physical network on which VLANs are."""
 
@@ -96,122 +88,6 @@ class RestartNetwork(OnNetwork):
     redundant: bool = param("makeredundant", "routers here have no second one to be made", default=False)
 
 
-class Seen(msgspec.Struct, frozen=True):
-    """A network with what tells what it is."""
-
-    network: Network
-    subnets: Sequence[Subnet]
-    routers: Sequence[Router]
-
-    @property
-    def offering(self) -> Offering:
-        return network_offerings.of(self.network, self.routers, addressed=bool(self.subnets))
-
-
-async def around(look: Look, found: Sequence[Network]) -> list[Seen]:
-    keys = tuple(network.id for network in found)
-    routers = await routers_of(look, keys)
-    inside: dict[UUID, list[Subnet]] = {key: [] for key in keys}
-    for subnet in await look.list(Subnet, network=keys, order=("created_at", "id")):
-        inside[subnet.network].append(subnet)
-    return [Seen(network, inside[network.id], routers[network.id]) for network in found]
-
-
-@view(Network, "network", "Network")
-async def shown(call: Call, look: Look, found: Sequence[Network]) -> list[dict[str, Any]]:
-    holders = await owners.shown(look, (network.project for network in found))
-    places = await zones(look)
-    resolvers = call.cloud.config.dns_servers
-    return [
-        one(seen)
-        | service(seen.offering)
-        | placed(seen.network, places, admin=call.admin)
-        | addressing(seen.subnets, resolvers)
-        | holders.get(seen.network.project, {})
-        for seen in await around(look, found)
-    ]
-
-
-def one(seen: Seen) -> dict[str, Any]:
-    network = seen.network
-    return {
-        "id": network.id,
-        "name": network.name or str(network.id),
-        "displaytext": network.description or network.name,
-        "state": STATE[network.state],
-        "traffictype": "Public" if network.external else "Guest",
-        "issystem": network.external,
-        "related": network.id,
-        "acltype": access_of(network),
-        "subdomainaccess": network.shared,
-        "isdefault": network.default,
-        "networkdomain": network.dns_domain or None,
-        "restartrequired": network.state is NetState.ERROR,
-        "canusefordeploy": usable(network),
-        "ispersistent": False,
-        "strechedl2subnet": False,
-        "redundantrouter": False,
-        "supportsvmautoscaling": False,
-        "displaynetwork": True,
-        "privatemtu": network.mtu,
-        "created": network.created_at,
-        "tags": [],
-    }
-
-
-def access_of(network: Network) -> str:
-    return "Domain" if network.shared or network.external else "Account"
-
-
-def usable(network: Network) -> bool:
-    return network.enabled and not network.external and network.state is not NetState.DELETING
-
-
-def service(offering: Offering) -> dict[str, Any]:
-    return {
-        "type": offering.type,
-        "networkofferingid": offering.id,
-        "networkofferingname": offering.name,
-        "networkofferingdisplaytext": offering.text,
-        "networkofferingconservemode": True,
-        "networkofferingavailability": offering.availability,
-        "specifyvlan": offering.vlan,
-        "specifyipranges": offering.ranges,
-        "service": services_shown(offering),
-        "egressdefaultpolicy": offering.egress_allowed if offering.routed else None,
-        "internetprotocol": "ipv4",
-    }
-
-
-def placed(network: Network, places: Zones, *, admin: bool) -> dict[str, Any]:
-    """The VLAN is for administrators; what is on none is a logical switch."""
-    kind = "Lswitch" if not network.physical else "Vlan" if network.vlan else "Native"
-    seen = places.shown(network.zone) | {"broadcastdomaintype": kind}
-    seen["physicalnetworkid"] = places.physical(network.zone)
-    if admin and network.physical:
-        vlan = str(network.vlan) if network.vlan else "untagged"
-        seen |= {"vlan": vlan, "broadcasturi": f"vlan://{vlan}"}
-    return seen
-
-
-def addressing(subnets: Sequence[Subnet], resolvers: tuple[str, ...]) -> dict[str, Any]:
-    """Of the first subnet of each IP version."""
-    seen: dict[str, Any] = {}
-    for subnet in reversed(subnets):
-        if subnet.version == 6:
-            seen |= {"ip6cidr": subnet.cidr, "ip6gateway": subnet.gateway}
-            continue
-        dns = (*(subnet.dns_servers or resolvers), None, None)
-        seen |= {
-            "cidr": subnet.cidr,
-            "netmask": str(ip_network(subnet.cidr).netmask),
-            "gateway": subnet.gateway,
-            "dns1": dns[0],
-            "dns2": dns[1],
-        }
-    return seen
-
-
 @command("listNetworks", params=ListNetworks, ignored=("showicon",))
 async def listing(call: Call, params: ListNetworks) -> Listed[Network]:
     """Lists networks: the caller's own, and those that are shared with it."""
@@ -226,9 +102,21 @@ async def listing(call: Call, params: ListNetworks) -> Listed[Network]:
         if impossible(params, places, admin=call.admin):
             return Listed([], 0)
         where = (*conditions(params, scope), *(() if public else scope.where))
-        found = await page(look, Network, *where, order=("created_at", "id"), external=public)
-        kept = [seen.network for seen in await around(look, found.items) if fits(params, places, seen)]
-    return Listed([] if params.count_only else kept[skip : skip + limit], len(kept))
+        if whatever(params):
+            found = await page(look, Network, *where, order=ORDER, skip=skip, limit=limit, external=public)
+            total, shown = found.total, found.items
+        else:
+            every = await look.list(Network, *where, order=ORDER, external=public)
+            kept = [seen.network for seen in await around(look, every) if fits(params, places, seen)]
+            total, shown = len(kept), kept[skip : skip + limit]
+    return Listed([] if params.count_only else shown, total)
+
+
+def whatever(params: ListNetworks) -> bool:
+    """Whether nothing is asked for that only `fits` can tell, so that the store can cut the page."""
+    texts = (params.type, params.access, params.vlan, params.services)
+    others = (params.offering, params.restart, params.usable, params.ranges, params.zone)
+    return not any(texts) and all(value is None for value in others) and not params.count_only
 
 
 def impossible(params: ListNetworks, places: Zones, *, admin: bool) -> bool:
@@ -424,7 +312,8 @@ def vlan_of(call: Call, params: CreateNetwork) -> int | None:
 async def update(call: Call, params: UpdateNetwork) -> Done:
     """Changes a network's name, text, DNS domain or resolvers."""
     sent = {"name": params.name, "description": params.description, "dns_domain": params.domain_name}
-    change = NetworkChange(**{name: UNSET if value is None else value for name, value in sent.items()})
+    given: dict[str, Any] = {name: value for name, value in sent.items() if value is not None}
+    change = NetworkChange(**given)
     told = None
     if params.dns1 is not None or params.dns2 is not None:
         told = resolvers(params.dns1, params.dns2)

@@ -27,15 +27,17 @@ async def nics_shown(look: Look, ports: Sequence[Port]) -> list[dict[str, Any]]:
     keys = tuple(port.id for port in ports)
     if not keys:
         return []
-    fixed = await look.list(FixedAddress, port=keys)
+    held = await look.list(FixedAddress, port=keys)
+    fixed: dict[UUID, list[FixedAddress]] = {}
+    for one in held:
+        fixed.setdefault(one.port, []).append(one)
     networks = {
         held.id: held for held in await look.list(Network, id=tuple({port.network for port in ports}))
     }
-    subnets = {held.id: held for held in await look.list(Subnet, id=tuple({held.subnet for held in fixed}))}
+    subnets = {held.id: held for held in await look.list(Subnet, id=tuple({one.subnet for one in held}))}
     public = {held.port: held for held in await look.list(Address, port=keys)}
     return [
-        nic(port, networks[port.network], [held for held in fixed if held.port == port.id], subnets)
-        | outside(public.get(port.id))
+        nic(port, networks[port.network], fixed.get(port.id, ()), subnets) | outside(public.get(port.id))
         for port in ports
     ]
 

@@ -95,15 +95,13 @@ async def groups_of(look: Look, servers: Sequence[UUID]) -> dict[UUID, list[dict
     """The security groups of a server's interfaces."""
     ports = await look.list(Port, device=tuple(servers), use=PortUse.SERVER)
     known = await by_id(look, SecurityGroup, (group for port in ports for group in port.groups))
-    found: dict[UUID, list[dict[str, Any]]] = {}
-    for server in servers:
-        keys = dict.fromkeys(
-            key for port in ports if port.device == server for key in port.groups if key in known
-        )
-        found[server] = [
-            {"id": key, "name": known[key].name, "description": known[key].description} for key in keys
-        ]
-    return found
+    found: dict[UUID, dict[UUID, dict[str, Any]]] = {}
+    for port in ports:
+        for group in (known[key] for key in port.groups if key in known):
+            one = {"id": group.id, "name": group.name, "description": group.description}
+            if port.device is not None:
+                found.setdefault(port.device, {})[group.id] = one
+    return {server: list(groups.values()) for server, groups in found.items()}
 
 
 @view(Server, "virtualmachine", "VirtualMachine")

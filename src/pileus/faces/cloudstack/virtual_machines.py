@@ -209,7 +209,7 @@ async def listing(call: Call, params: ListServers) -> Listed[Server]:
         if equals is None:
             return Listed([], 0)
         scope = await owners.scope(call, look, params)
-        where += scope.where
+        where += [*scope.where, *await in_zone(look, params.zone)]
         equals["projects"] = scope.projects
         if not params.tags:
             found = await owned(look, call.caller, Server, *where, skip=skip, limit=limit, **equals)
@@ -242,6 +242,14 @@ def conditions(params: ListServers) -> list[Condition]:
     return where
 
 
+async def in_zone(look: Look, zone: UUID | None) -> list[Condition]:
+    """Where it is, or where it was asked to be."""
+    if zone is None:
+        return []
+    hosts = tuple(host.id for host in await look.list(Host, zone=zone))
+    return [any_of(eq("zone", zone), eq("host", hosts))]
+
+
 async def filters(call: Call, look: Look, params: ListServers) -> dict[str, Any] | None:
     """Columns and what they must equal; None when nothing can match."""
     sent = {
@@ -260,9 +268,6 @@ async def filters(call: Call, look: Look, params: ListServers) -> dict[str, Any]
             return None
     if keys:
         equals["id"] = tuple(keys)
-    if params.zone is not None:
-        inside_zone = [host.id for host in await look.list(Host, zone=params.zone)]
-        equals["host"] = tuple(inside_zone) if inside_zone else (UUID(int=0),)
     if params.host or params.pod or params.cluster:
         call.caller.require_admin("host.read")
         place = {"id": params.host, "pod": params.pod, "cluster": params.cluster}
