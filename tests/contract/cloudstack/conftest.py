@@ -12,27 +12,42 @@ from uuid import UUID
 import pytest
 from argon2 import PasswordHasher
 
+from pileus.app.bootstrap import bootstrap, join_host, join_pool
 from pileus.config import Config
-from pileus.core.caller import MEMBER, system
+from pileus.core.block.records import StoragePool
+from pileus.core.caller import MEMBER, Caller, system
 from pileus.core.cloud import Cloud
-from pileus.core.identity import credentials, domains, projects, secrets, users
-from pileus.core.identity.assignments import Place
+from pileus.core.identity import credentials, domains, projects, roles, secrets, users
+from pileus.core.identity.assignments import Place, grant
 from pileus.core.identity.records import CredentialKind, Project, ProjectKind, Scope, User
 from pileus.core.image import images
 from pileus.core.image.records import Image, Visibility
+from pileus.drivers.hypervisor.protocol import HostFacts
+from pileus.drivers.hypervisor.simulator import SimulatedHypervisor
+from pileus.drivers.network.fake import FakeNetwork
+from pileus.drivers.volume.fake import MemoryImages, MemoryPool
+from pileus.drivers.volume.protocol import PoolFacts
 from pileus.faces import cloudstack
 from pileus.faces.cloudstack.catalogue import CATALOGUE
 from pileus.faces.cloudstack.commands import COMMANDS
 from pileus.faces.wire import Kernel
 from pileus.store import REGISTRY, create_all, open_store
-from pileus.workflows import image_upload
+from pileus.workflows import catalogue, image_upload
 from pileus.workflows.site import Site
 from pileus.workflows.worker import Worker
 from tests.asgi import Client, Reply
-from tests.contract.openstack.conftest import give
-from tests.contract.world import platform
 
 ENDPOINT = "/client/api"
+FACTS = HostFacts(
+    hostname="host-1",
+    vcpus=64,
+    memory_mib=262_144,
+    hypervisor="Simulator",
+    version=1_000_000,
+    acceleration="tcg",
+    reason="simulated",
+)
+POOL = PoolFacts(total_bytes=1 << 44, used_bytes=0, available_bytes=1 << 44)
 
 
 class Stack(Client):
@@ -131,7 +146,20 @@ async def cloud(config: Config, tmp_path: Path) -> AsyncIterator[Cloud]:
 
 @pytest.fixture
 async def site(cloud: Cloud) -> Site:
-    return await platform(cloud)
+    """After the first start, with one simulated host."""
+    catalogue.load()
+    await bootstrap(cloud)
+    async with cloud.view() as look:
+        pool = (await look.list(StoragePool))[0]
+    host = await join_host(cloud, "simulator", FACTS, POOL)
+    await join_pool(cloud, pool, POOL)
+    return Site(
+        cloud,
+        hypervisors={host.id: SimulatedHypervisor(host.id, FACTS)},
+        network=FakeNetwork(),
+        pools={pool.id: MemoryPool()},
+        images=MemoryImages(),
+    )
 
 
 @pytest.fixture
@@ -170,6 +198,11 @@ async def admin(kernel: Kernel, cloud: Cloud) -> Stack:
 @pytest.fixture
 async def member(kernel: Kernel, cloud: Cloud) -> Stack:
     return await stack(kernel, cloud, "demo")
+
+
+async def give(cloud: Cloud, caller: Caller, user: UUID, role: str, place: Place) -> None:
+    found = await roles.list_all(cloud, caller, name=role)
+    await grant(cloud, caller, user, found[0].id, place)
 
 
 @pytest.fixture

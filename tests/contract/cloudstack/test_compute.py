@@ -20,8 +20,7 @@ from pileus.faces.cloudstack.commands import COMMANDS
 from pileus.faces.cloudstack.server_view import STATE
 from pileus.workflows.site import Site
 from pileus.workflows.worker import Worker
-from tests.contract.cloudstack.conftest import Stack
-from tests.contract.openstack.conftest import give
+from tests.contract.cloudstack.conftest import Stack, give
 
 VERBS = ("startVirtualMachine", "stopVirtualMachine", "rebootVirtualMachine", "destroyVirtualMachine",
          "recoverVirtualMachine", "expungeVirtualMachine", "updateVirtualMachine")  # fmt: skip

@@ -15,8 +15,7 @@ from pileus.faces.cloudstack.commands import COMMANDS
 from pileus.faces.cloudstack.events import ATTACHED, BY_STATE, TYPES
 from pileus.faces.wire import Kernel
 from pileus.workflows.worker import Worker
-from tests.contract.cloudstack.conftest import Stack, account, stack
-from tests.contract.openstack.conftest import give
+from tests.contract.cloudstack.conftest import Stack, account, give, stack
 
 PLACES = ("listZones", "listPods", "listClusters", "listHosts", "listStoragePools", "listImageStores")
 

@@ -3,6 +3,7 @@
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -13,7 +14,7 @@ import pytest
 from pileus.core.caller import system
 from pileus.core.cloud import Cloud
 from pileus.core.events import Event
-from pileus.core.identity import users
+from pileus.core.identity import tokens, users
 from pileus.core.operations import Operation
 from pileus.faces.cloudstack.commands import COMMANDS
 from pileus.faces.cloudstack.rendering import xml
@@ -312,9 +313,19 @@ async def test_cookies_are_for_this_path_and_not_for_scripts(kernel: Kernel, clo
 async def test_a_token_of_another_face_is_no_session(kernel: Kernel, cloud: Cloud, member: Stack) -> None:
     from pileus.core.identity.records import Scope
     from pileus.faces.cloudstack.authentication import session_key
-    from tests.contract.openstack.conftest import token
 
-    scoped = token(cloud, member.user.id, Scope.PROJECT, member.account.id)
+    now = cloud.now()
+    scoped = tokens.of(cloud).issue(
+        tokens.Token(
+            user=member.user.id,
+            methods=("password",),
+            scope=Scope.PROJECT,
+            target=member.account.id,
+            audit=(tokens.new_audit_id(),),
+            issued_at=now,
+            expires_at=now + timedelta(hours=1),
+        )
+    )
     session = Session(kernel, scoped, session_key(scoped), member.user.id)
     assert (await session.call("listZones")).status == 401
 

@@ -16,7 +16,6 @@ from pileus.core.network.sync import Touched, sync
 from pileus.core.operations import Accepted
 from pileus.core.together import together
 
-
 ROUTED = frozenset({PortUse.ROUTER_INTERFACE, PortUse.ROUTER_GATEWAY})
 
 

@@ -16,6 +16,7 @@ from pileus.core.network.whole import Inside
 from pileus.core.operations import Accepted
 from pileus.faces.cloudstack import network_offerings, owners
 from pileus.faces.cloudstack.commands import Call, Done, Listed, command
+from pileus.faces.cloudstack.conflicts import conflicts
 from pileus.faces.cloudstack.errors import invalid, invalid_id, missing
 from pileus.faces.cloudstack.network_offerings import BY_ID, L2, SHARED, Offering
 from pileus.faces.cloudstack.network_view import Seen, access_of, around, usable
@@ -101,13 +102,13 @@ async def listing(call: Call, params: ListNetworks) -> Listed[Network]:
         places = await zones(look)
         if impossible(params, places, admin=call.admin):
             return Listed([], 0)
-        where = (*conditions(params, scope), *(() if public else scope.where))
+        where = (*conditions(params, scope, places), *(() if public else scope.where))
         if whatever(params):
             found = await page(look, Network, *where, order=ORDER, skip=skip, limit=limit, external=public)
             total, shown = found.total, found.items
         else:
             every = await look.list(Network, *where, order=ORDER, external=public)
-            kept = [seen.network for seen in await around(look, every) if fits(params, places, seen)]
+            kept = [seen.network for seen in await around(look, every) if fits(params, seen)]
             total, shown = len(kept), kept[skip : skip + limit]
     return Listed([] if params.count_only else shown, total)
 
@@ -115,7 +116,7 @@ async def listing(call: Call, params: ListNetworks) -> Listed[Network]:
 def whatever(params: ListNetworks) -> bool:
     """Whether nothing is asked for that only `fits` can tell, so that the store can cut the page."""
     texts = (params.type, params.access, params.vlan, params.services)
-    others = (params.offering, params.restart, params.usable, params.ranges, params.zone)
+    others = (params.offering, params.restart, params.usable, params.ranges)
     return not any(texts) and all(value is None for value in others) and not params.count_only
 
 
@@ -136,7 +137,7 @@ def impossible(params: ListNetworks, places: Zones, *, admin: bool) -> bool:
     )
 
 
-def conditions(params: ListNetworks, scope: owners.Scope) -> list[Condition]:
+def conditions(params: ListNetworks, scope: owners.Scope, places: Zones) -> list[Condition]:
     where: list[Condition] = []
     asked = params.filter.lower()
     if asked in ("domain", "shared"):
@@ -147,6 +148,8 @@ def conditions(params: ListNetworks, scope: owners.Scope) -> list[Condition]:
         where.append(mine if asked == "account" or named else any_of(mine, eq("shared", True)))
     if params.id is not None:
         where.append(eq("id", params.id))
+    if params.zone is not None:
+        where.append(places.within(params.zone))
     if params.name:
         where.append(eq("name", params.name))
     if params.keyword:
@@ -155,7 +158,7 @@ def conditions(params: ListNetworks, scope: owners.Scope) -> list[Condition]:
     return where
 
 
-def fits(params: ListNetworks, places: Zones, seen: Seen) -> bool:
+def fits(params: ListNetworks, seen: Seen) -> bool:
     """The filters on what follows from several records."""
     network, offering = seen.network, seen.offering
     wanted: Sequence[tuple[Any, Any]] = (
@@ -167,11 +170,9 @@ def fits(params: ListNetworks, places: Zones, seen: Seen) -> bool:
         (params.ranges, offering.ranges),
         (params.vlan or None, str(network.vlan)),
     )
-    return (
-        all(value is None or value == real for value, real in wanted)
-        and {name.lower() for name in params.services} <= {name.lower() for name in offering.services}
-        and (params.zone is None or places.includes(params.zone, network.zone))
-    )
+    return all(value is None or value == real for value, real in wanted) and {
+        name.lower() for name in params.services
+    } <= {name.lower() for name in offering.services}
 
 
 @command(
@@ -192,14 +193,14 @@ async def create(call: Call, params: CreateNetwork) -> Network:
         raise invalid_id(call.name, "physicalnetworkid", str(params.physical))
     check_access(call, params, offering)
     if offering.routed:
-        made = await whole.create_isolated(
-            call.cloud, caller, isolated(call, params, offering), pools=pools(call, params), command=call.name
-        )
+        want, span = isolated(call, params, offering), pools(call, params)
+        with conflicts():
+            made = await whole.create_isolated(call.cloud, caller, want, pools=span, command=call.name)
         network: Network = await settled(call, made)
         return network
     shared = offering.type == SHARED
     vlan = vlan_of(call, params)
-    want = NetworkWant(
+    plain = NetworkWant(
         name=params.name,
         description=params.description,
         kind=NetworkKind.L2 if offering.type == L2 else NetworkKind.TENANT,
@@ -210,7 +211,7 @@ async def create(call: Call, params: CreateNetwork) -> Network:
         dns_domain=params.domain_name,
         zone=params.zone,
     )
-    return await whole.create(call.cloud, caller, want, inside(call, params, offering))
+    return await whole.create(call.cloud, caller, plain, inside(call, params, offering))
 
 
 def check_access(call: Call, params: CreateNetwork, offering: Offering) -> None:

@@ -5,6 +5,7 @@ from uuid import UUID, uuid5
 
 from pileus.core.cloud import Look
 from pileus.core.compute.records import Host, Zone
+from pileus.store import Condition, any_of, eq
 
 NOWHERE = UUID(int=0)
 """The id of nothing: a condition that no row meets."""
@@ -33,9 +34,10 @@ class Zones:
         zone = (self.by_id.get(key) if key else None) or self.first
         return physical_id(zone.id) if zone else None
 
-    def includes(self, wanted: UUID, key: UUID | None) -> bool:
-        """Whether what is in zone `key` is shown in the wanted one."""
-        return key == wanted or (key is None and self.first is not None and self.first.id == wanted)
+    def within(self, wanted: UUID) -> Condition:
+        """What is shown in that zone."""
+        first = self.first is not None and self.first.id == wanted
+        return any_of(eq("zone", wanted), eq("zone", None)) if first else eq("zone", wanted)
 
 
 def physical_id(zone: UUID) -> UUID:
