@@ -33,7 +33,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     isolated_cidr: str = "10.1.1.0/24"
     """What a CloudStack isolated network gets when the caller names none."""
     dns_servers: tuple[str, ...] = ()
-    """Resolvers that OVN's own resolver does not replace; handed to guests after it."""
+    """Resolvers that the networks' own ask for names outside; empty: those are not resolved."""
     vcpu_overcommit: float = 16.0
     memory_overcommit: float = 1.5
     reserved_memory_mib: int = 512

@@ -135,7 +135,8 @@ class RealCloud:
         )
         environment = {f"CLOUDSTACK_{name.upper()}": value for name, value in profile.items()}
         given = [f"{name}={value}" for name, value in parameters.items()]
-        return json.loads(run([CLIENTS / "cs", "--quiet", command, *given], env=environment))
+        output = run([CLIENTS / "cs", "--quiet", command, *given], env=environment)
+        return json.loads(output) if output.strip() else {}
 
     # what is really there
 

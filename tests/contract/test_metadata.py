@@ -1,8 +1,13 @@
 """What a guest reads at 169.254.169.254, in three forms, and that it reads nobody else's."""
 
+import asyncio
 import base64
 from typing import Any
+from uuid import UUID
 
+import dns.asyncquery
+import dns.message
+import dns.rcode
 import pytest
 
 from pileus.faces import metadata
@@ -20,8 +25,6 @@ class Guest:
     """Speaks to the service of a network from one address, whatever it claims in its headers."""
 
     def __init__(self, site: Site, network: str, address: str) -> None:
-        from uuid import UUID
-
         served = metadata.application(site, UUID(network))
 
         async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -130,3 +133,45 @@ async def test_an_address_that_is_no_servers_learns_nothing(site: Site, server: 
 
 async def test_nothing_can_be_written(guest: Guest) -> None:
     assert (await guest.client.post("/openstack/latest/password", data=b"x")).status == 405
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "code", "answers"),
+    [
+        ("my-server", "A", "NOERROR", 1),
+        ("my-server.pileus.local", "A", "NOERROR", 1),
+        ("MY-SERVER.pileus.local", "A", "NOERROR", 1),
+        ("my-server", "AAAA", "NOERROR", 0),
+        ("my-server", "MX", "NOERROR", 0),
+        ("nobody", "A", "NXDOMAIN", 0),
+        ("nobody.pileus.local", "AAAA", "NXDOMAIN", 0),
+        ("example.org", "A", "SERVFAIL", 0),
+    ],
+)
+async def test_the_resolver_answers_every_question_at_once(
+    site: Site, server: dict[str, Any], name: str, kind: str, code: str, answers: int
+) -> None:
+    resolver = metadata.Resolver(site, UUID(server["network"]))
+    question = dns.message.make_query(name, kind)
+    answer = dns.message.from_wire((await resolver.answer(question)).to_wire())
+    assert (dns.rcode.to_text(answer.rcode()), len(answer.answer)) == (code, answers)
+    assert answer.id == question.id
+    if answers:
+        assert [each.address for each in answer.answer[0]] == [server["address"]]
+
+
+async def test_the_resolver_survives_what_is_no_question(site: Site, server: dict[str, Any]) -> None:
+    loop = asyncio.get_running_loop()
+    transport, resolver = await loop.create_datagram_endpoint(
+        lambda: metadata.Resolver(site, UUID(server["network"])), local_addr=("127.0.0.1", 0)
+    )
+    address = transport.get_extra_info("sockname")
+    try:
+        for junk in (b"", b"\0" * 11, b"\xff" * 600, bytes(range(256))):
+            resolver.datagram_received(junk, ("127.0.0.1", 9))
+        reply = await dns.asyncquery.udp(
+            dns.message.make_query("my-server", "A"), address[0], port=address[1], timeout=5
+        )
+        assert len(reply.answer) == 1
+    finally:
+        transport.close()

@@ -1,4 +1,5 @@
-"""The metadata service's ears: one listening socket in the namespace of each network, all served by this process.
+"""The ears of the metadata service and of the resolver: sockets in the namespace of each network, all served by this
+process.
 
 A network's socket tells which network asks, the address tells which port of it; nothing the guest sends is believed.
 """
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import UUID
 
+import msgspec
 import structlog
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -19,17 +21,31 @@ from uvicorn.server import ServerState
 
 log = structlog.get_logger()
 
-ADDRESS = ("169.254.169.254", 80)
+METADATA = ("169.254.169.254", 80)
+NAMES = ("0.0.0.0", 53)  # noqa: S104 (all addresses of the network's own namespace)
 NAMESPACES = Path("/run/netns")
 PAUSE = 0.5
 CLONE_NEWNET = 0x40000000
+IP_FREEBIND = 15
 _libc = ctypes.CDLL(None, use_errno=True)
 
 Asgi = Callable[..., Awaitable[None]]
 
 
-def listen_in(namespace: str) -> socket.socket:
-    """A socket that listens on the metadata address inside a network namespace. Raises OSError.
+class Ears(msgspec.Struct, frozen=True):
+    """What serves one network. `inode` tells its namespace from a later one of the same name."""
+
+    inode: int
+    metadata: asyncio.Server
+    names: asyncio.DatagramTransport
+
+    def close(self) -> None:
+        self.metadata.close()
+        self.names.close()
+
+
+def listen_in(namespace: str) -> tuple[socket.socket, socket.socket]:
+    """Sockets inside a network namespace: TCP on the metadata address, UDP for questions of names. Raises OSError.
 
     Only the calling thread enters the namespace, so it must be one that ends or returns; a socket stays where it was made.
     """
@@ -54,30 +70,38 @@ def _enter(namespace: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def _listen() -> socket.socket:
-    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+def _listen() -> tuple[socket.socket, socket.socket]:
+    made: list[socket.socket] = []
     try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # The address may be put on the interface after us.
-        made.setsockopt(socket.SOL_IP, getattr(socket, "IP_FREEBIND", 15), 1)
-        made.bind(ADDRESS)
-        made.listen(128)
-        made.setblocking(False)
+        for kind, address in ((socket.SOCK_STREAM, METADATA), (socket.SOCK_DGRAM, NAMES)):
+            ear = socket.socket(socket.AF_INET, kind)
+            made.append(ear)
+            ear.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # The address may be put on the interface after us.
+            ear.setsockopt(socket.SOL_IP, IP_FREEBIND, 1)
+            ear.bind(address)
+            ear.setblocking(False)
+        made[0].listen(128)
     except OSError:
-        made.close()
+        for ear in made:
+            ear.close()
         raise
-    return made
+    return made[0], made[1]
 
 
 class Listeners:
     """Keeps a listener for every namespace that `namespaces` names, and for no other."""
 
     def __init__(
-        self, namespaces: Callable[[], Awaitable[Mapping[UUID, str]]], application: Callable[[UUID], Asgi]
+        self,
+        namespaces: Callable[[], Awaitable[Mapping[UUID, str]]],
+        application: Callable[[UUID], Asgi],
+        resolver: Callable[[UUID], asyncio.DatagramProtocol],
     ) -> None:
         self._namespaces = namespaces
         self._application = application
-        self._servers: dict[UUID, tuple[int, asyncio.Server]] = {}
+        self._resolver = resolver
+        self._ears: dict[UUID, Ears] = {}
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="namespace")
         self._loop: asyncio.Task[None] | None = None
 
@@ -89,8 +113,8 @@ class Listeners:
         if self._loop is not None:
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
-        for network in list(self._servers):
-            await self._close(network)
+        for network in list(self._ears):
+            self._ears.pop(network).close()
         self._threads.shutdown()
 
     async def _run(self) -> None:
@@ -106,16 +130,16 @@ class Listeners:
         wanted = {
             n: (name, inode) for n, name in (await self._namespaces()).items() if (inode := _inode(name))
         }
-        for network in [n for n, (inode, _) in self._servers.items() if wanted.get(n, ("", 0))[1] != inode]:
-            await self._close(network)
+        for network in [n for n, ears in self._ears.items() if wanted.get(n, ("", 0))[1] != ears.inode]:
+            self._ears.pop(network).close()
         for network, (name, inode) in wanted.items():
-            if network not in self._servers:
+            if network not in self._ears:
                 await self._open(network, name, inode)
 
     async def _open(self, network: UUID, name: str, inode: int) -> None:
         loop = asyncio.get_running_loop()
         try:
-            ear = await loop.run_in_executor(self._threads, listen_in, name)
+            metadata, names = await loop.run_in_executor(self._threads, listen_in, name)
         except OSError as error:
             log.warning("metadata.listen", network=str(network), namespace=name, error=str(error))
             return
@@ -124,12 +148,9 @@ class Listeners:
         )
         config.load()
         state = ServerState()
-        server = await loop.create_server(lambda: HttpToolsProtocol(config, state, {}), sock=ear)
-        self._servers[network] = (inode, server)
-
-    async def _close(self, network: UUID) -> None:
-        _, server = self._servers.pop(network)
-        server.close()
+        server = await loop.create_server(lambda: HttpToolsProtocol(config, state, {}), sock=metadata)
+        transport, _ = await loop.create_datagram_endpoint(lambda: self._resolver(network), sock=names)
+        self._ears[network] = Ears(inode, server, transport)
 
 
 def _inode(namespace: str) -> int:

@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import gc
 import os
 import signal
 import socket
@@ -31,6 +32,10 @@ from pileus.workflows.site import Site
 from pileus.workflows.worker import Worker
 
 log = structlog.get_logger()
+
+COLLECT = (50_000, 20, 50)
+"""Allocations before the garbage collector looks, and how much more rarely at what is older. Nearly everything here
+ends by its reference count; with Python's own figures a long list costs more collections than work."""
 
 
 class Lock:
@@ -78,7 +83,9 @@ class App:
             stack.push_async_callback(reconciler.stop)
             if isinstance(self.platform, Machine):
                 ears = Listeners(
-                    self.platform.metadata_namespaces, lambda network: metadata.application(site, network)
+                    self.platform.metadata_namespaces,
+                    lambda network: metadata.application(site, network),
+                    lambda network: metadata.Resolver(site, network),
                 )
                 await ears.start()
                 stack.push_async_callback(ears.stop)
@@ -137,9 +144,17 @@ class App:
         while not server.started and not serving.done():
             await asyncio.sleep(0.01)
         if server.started:
+            settle_memory()
             running.note(self.config)
             ready()
         await serving
+
+
+def settle_memory() -> None:
+    """What was built for the start stays for good: no collection looks at it again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT)
 
 
 def _listen(config: Config) -> socket.socket:

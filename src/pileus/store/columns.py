@@ -103,8 +103,8 @@ def text(decode: Converter = None, encode: Converter = None) -> Kind:
 PLAIN: tuple[tuple[type, Kind], ...] = (
     (UUID, Kind(
         UUID_TEXT, sa.Uuid(),
-        {"sqlite": str, "postgresql": None},
-        {"sqlite": partial(msgspec.convert, type=UUID), "postgresql": None},
+        {"sqlite": msgspec.to_builtins, "postgresql": None},
+        {"sqlite": lru_cache(maxsize=8192)(partial(msgspec.convert, type=UUID)), "postgresql": None},
     )),
     (bool, Kind(sa.Boolean(), sa.Boolean(), both(None), {"sqlite": bool, "postgresql": None})),
     (int, plain(sa.BigInteger())),

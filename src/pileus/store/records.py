@@ -16,10 +16,14 @@ MAX_IDENTIFIER = 60
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,))
 class RecordType(msgspec.StructMeta):
-    """Makes `frozen` and `kw_only` hold for every record, which a struct's options alone do not inherit."""
+    """Makes `frozen` and `kw_only` hold for every record, which a struct's options alone do not inherit.
+
+    A record holds plain values and can be in no cycle, so the garbage collector need not walk it.
+    """
 
     def __new__(mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> Any:
-        return super().__new__(mcls, name, bases, namespace, **{"frozen": True, "kw_only": True} | options)
+        fixed = {"frozen": True, "kw_only": True, "gc": False}
+        return super().__new__(mcls, name, bases, namespace, **fixed | options)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,))
@@ -46,6 +50,10 @@ class Layout(Generic[T]):
         self.values = tuple(name for name in columns if name not in self.key)
         self.decoders = {dialect: self._decoder(dialect) for dialect in DIALECTS}
         """Of rows whose columns are in the record's order."""
+        self._encoders: dict[str, dict[str, Converter]] = {
+            dialect: {name: column.kind.encode[dialect] for name, column in columns.items()}
+            for dialect in DIALECTS
+        }
         self.unique = tuple(
             (str(index.name), tuple(column.name for column in index.columns))
             for index in sorted(table.indexes, key=lambda index: str(index.name))
@@ -70,7 +78,14 @@ class Layout(Generic[T]):
             raise Unstorable(f"{self.name}.{name}: {error}") from error
 
     def encode_row(self, record: T, names: Sequence[str], dialect: Dialect) -> list[Any]:
-        return [self.encode(name, getattr(record, name), dialect) for name in names]
+        converters, row = self._encoders[dialect], []
+        for name in names:
+            value, convert = getattr(record, name), converters[name]
+            try:
+                row.append(value if value is None or convert is None else convert(value))
+            except (TypeError, ValueError) as error:
+                raise Unstorable(f"{self.name}.{name}: {error}") from error
+        return row
 
     def encode_key(self, key: Sequence[object], dialect: Dialect) -> list[Any]:
         if len(key) != len(self.key):
@@ -81,24 +96,35 @@ class Layout(Generic[T]):
         return tuple(getattr(record, name) for name in self.key)
 
     def _decoder(self, dialect: Dialect) -> Callable[[Sequence[Any]], T]:
-        names, cls = tuple(self.columns), self.cls
-        converters: list[tuple[int, Callable[[Any], Any]]] = []
-        for place, column in enumerate(self.columns.values()):
-            convert: Converter = column.kind.decode[dialect]
+        """Compiled for the record, as `dataclasses` does it: most of what a long list costs is this."""
+        known: dict[str, Any] = {"cls": self.cls}
+        arguments = []
+        for place, (name, column) in enumerate(self.columns.items()):
+            convert, value = column.kind.decode[dialect], f"row[{place}]"
             if convert is not None:
-                converters.append((place, convert))
+                known[f"read{place}"] = convert
+                value = f"None if {value} is None else read{place}({value})"
+            arguments.append(f"{name}={value}")
+        make: Callable[[Sequence[Any]], T] = eval(f"lambda row: cls({', '.join(arguments)})", known)  # noqa: S307 - our own names
 
         def decode(row: Sequence[Any]) -> T:
-            values = list(row)
             try:
-                for place, convert in converters:
-                    if (value := values[place]) is not None:
-                        values[place] = convert(value)
+                return make(row)
             except (KeyError, TypeError, ValueError) as error:
-                raise Unreadable(f"{self.name}.{names[place]}: {row[place]!r}: {error}") from error
-            return cls(**dict(zip(names, values, strict=True)))
+                raise Unreadable(f"{self.name}.{self._unreadable(row, dialect)}: {error}") from error
 
         return decode
+
+    def _unreadable(self, row: Sequence[Any], dialect: Dialect) -> str:
+        """The first column whose value cannot be converted, with the value."""
+        for value, (name, column) in zip(row, self.columns.items(), strict=True):
+            convert = column.kind.decode[dialect]
+            try:
+                if value is not None and convert is not None:
+                    convert(value)
+            except (KeyError, TypeError, ValueError):
+                return f"{name}: {value!r}"
+        return repr(row)
 
 
 class Registry:

@@ -38,7 +38,10 @@ def network(
     metadata: Interface | None,
     resolvers: Sequence[str],
 ) -> NetworkSpec:
-    """`servers`: the ports that have a name; `resolvers`: for subnets that have none of their own."""
+    """`servers`: the ports that have a name; `resolvers`: for subnets that have none of their own, in a network without
+    a metadata port, beside which the network's own resolver stands."""
+    if metadata and metadata[1]:
+        resolvers = ()
     return NetworkSpec(
         id=row.id,
         name=row.name,

@@ -66,10 +66,11 @@ async def _network_spec(look: Look, key: UUID, resolvers: tuple[str, ...]) -> Ne
     named = [port for port in await look.list(Port, network=key, order=("id",)) if port.dns_name]
     metadata = await look.maybe(Port, network.metadata_port) if network.metadata_port else None
     own = (metadata, await plugs.addresses_of(look, metadata.id)) if metadata else None
-    return specs.network(network, subnets, await _addressed(look, named), own, resolvers)
+    return specs.network(network, subnets, await addressed(look, named), own, resolvers)
 
 
-async def _addressed(look: Look, ports: list[Port]) -> list[specs.Interface]:
+async def addressed(look: Look, ports: list[Port]) -> list[specs.Interface]:
+    """Ports with their addresses."""
     held: dict[UUID, list[FixedAddress]] = {port.id: [] for port in ports}
     keys = tuple(held)
     for start in range(0, len(keys), CHUNK):

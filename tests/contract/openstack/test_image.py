@@ -22,6 +22,7 @@ V2 = "/image/v2"
 LEDGER = Path(__file__).parents[3] / "specs" / "openstack-image.toml"
 OCTETS = {"content-type": "application/octet-stream"}
 PATCH = {"content-type": "application/openstack-images-v2.1-json-patch"}
+OLD_PATCH = {"content-type": "application/openstack-images-v2.0-json-patch"}
 NOBODY = str(uuid4())
 MIB = 1 << 20
 
@@ -315,6 +316,31 @@ class TestRecords:
         assert reply.status == status, reply.text
         assert await shown(member, before["id"]) == before
 
+    async def test_patches_in_the_form_of_2_0(self, member):
+        key = (await made(member, a="1", b="2"))["id"]
+        body = [
+            {"replace": "/name", "value": "new"},
+            {"add": "/c", "value": "3"},
+            {"remove": "/a"},
+            {"replace": "/protected", "value": True},
+        ]
+        reply = await member.patch(f"{V2}/images/{key}", json=body, headers=OLD_PATCH)
+        assert reply.status == 200, reply.text
+        found = reply.json()
+        assert (found["name"], found["b"], found["c"], found["protected"]) == ("new", "2", "3", True)
+        assert "a" not in found
+        for wrong in ({"add": "/d", "remove": "/b"}, {"value": "x"}, put("/name", "x"), {"add": 7, "value": "x"}):
+            reply = await member.patch(f"{V2}/images/{key}", json=[wrong], headers=OLD_PATCH)
+            assert reply.status == 400, (wrong, reply.text)
+
+    async def test_administrators_give_an_image_to_another_project_with_its_quota(self, site, admin, member):
+        key, owner = (await made(member))["id"], uuid4()
+        assert (await patch(admin, key, put("/owner", owner.hex))).json()["owner"] == owner.hex
+        assert (await member.get(f"{V2}/images/{key}")).status == 404
+        async with site.cloud.view() as look:
+            used = {u.project: u.used for u in await look.list(Usage, resource="images") if u.used}
+        assert used == {owner: 1}
+
     async def test_formats_are_fixed_with_the_content(self, member, qcow2):
         key = (await made(member))["id"]
         await send(member, key, qcow2)
@@ -380,16 +406,16 @@ class TestRecords:
         await patch(member, key, put("/protected", False))
         assert (await member.delete(f"{V2}/images/{key}")).status == 204
 
-    async def test_deactivated_content_is_for_administrators(self, admin, member, qcow2):
+    async def test_deactivated_content_is_for_administrators(self, admin, member, other, qcow2):
         key = (await made(member))["id"]
         assert (await admin.post(f"{V2}/images/{key}/actions/deactivate")).status == 409
         await send(member, key, qcow2)
-        assert (await member.post(f"{V2}/images/{key}/actions/deactivate")).status == 403
-        assert (await admin.post(f"{V2}/images/{key}/actions/deactivate")).status == 204
+        assert (await other.post(f"{V2}/images/{key}/actions/deactivate")).status == 404
+        assert (await member.post(f"{V2}/images/{key}/actions/deactivate")).status == 204
         assert (await shown(member, key))["status"] == "deactivated"
         assert (await member.get(f"{V2}/images/{key}/file")).status == 403
         assert (await admin.get(f"{V2}/images/{key}/file")).status == 200
-        assert (await admin.post(f"{V2}/images/{key}/actions/reactivate")).status == 204
+        assert (await member.post(f"{V2}/images/{key}/actions/reactivate")).status == 204
         assert (await member.get(f"{V2}/images/{key}/file")).status == 200
 
 

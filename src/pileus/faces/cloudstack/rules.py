@@ -4,16 +4,14 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
-from msgspec import UNSET
-
 from pileus.core.cloud import Look
 from pileus.core.compute.records import Server
 from pileus.core.errors import Invalid, NotFound
 from pileus.core.listing import Page, owned
-from pileus.core.network import addresses, firewall, forwardings, openings
+from pileus.core.network import addresses, firewall, forwardings, openings, visible
 from pileus.core.network.firewall import EGRESS, INGRESS, FirewallWant
 from pileus.core.network.forwardings import ForwardingChange, ForwardingWant
-from pileus.core.network.records import Address, FirewallRule, Network, Port, PortForwarding
+from pileus.core.network.records import Address, FirewallRule, Port, PortForwarding
 from pileus.core.operations import Accepted
 from pileus.faces.cloudstack import owners
 from pileus.faces.cloudstack.commands import Call, Done, Listed, command, view
@@ -92,10 +90,12 @@ async def listed(call: Call, params: ListRules, cls: type[R], column: str, equal
     where: list[Condition] = [like(column, f"%{literal(params.keyword)}%")] if params.keyword else []
     async with call.cloud.view() as look:
         scope = await owners.scope(call, look, params)
+        if params.address is not None:
+            await call.caller.find(look.rows, Address, params.address, "address.read")
+        if params.network is not None:
+            await visible.network(look, call.caller, params.network)
         if params.id is not None:
-            found = await call.caller.find(look.rows, cls, params.id, "rule.read")
-            if any(getattr(found, name) != value for name, value in equals.items()):
-                raise NotFound(cls.__name__, params.id)
+            await call.caller.find(look.rows, cls, params.id, "rule.read")
             equals["id"] = params.id
         if params.tags:
             return Page([], 0)
@@ -119,7 +119,7 @@ async def shown(call: Call, look: Look, found: Sequence[PortForwarding]) -> list
     ports = await by_id(look, Port, (rule.port for rule in found))
     servers = await by_id(look, Server, (port.device for port in ports.values()))
     opened = await by_id(look, FirewallRule, (openings.rule_of(rule.id) for rule in found))
-    made = []
+    made: list[dict[str, Any]] = []
     for rule in found:
         port, address = ports.get(rule.port), outer.get(rule.address)
         server = servers.get(port.device) if port and port.device else None
@@ -192,8 +192,6 @@ async def listing(call: Call, params: ListRules) -> Listed[PortForwarding]:
         async with call.cloud.view() as look:
             inside = await look.list(Port, network=params.network)
         equals["port"] = tuple(port.id for port in inside) or (NOWHERE,)
-    if params.id is not None:
-        equals = {}
     found = await listed(call, params, PortForwarding, "inside", equals)
     return Listed(found.items, found.total)
 
@@ -234,7 +232,7 @@ async def delete(call: Call, params: OnRule) -> Accepted:
 @view(FirewallRule, "firewallrule", "FirewallRule")
 async def firewall_shown(call: Call, look: Look, found: Sequence[FirewallRule]) -> list[dict[str, Any]]:
     outer = await by_id(look, Address, (rule.address for rule in found))
-    made = []
+    made: list[dict[str, Any]] = []
     for rule in found:
         address = outer.get(rule.address) if rule.address else None
         made.append(

@@ -71,4 +71,6 @@ def openstack(facts: Facts, rest: list[str]) -> bytes | None:
         return None
     files = metadata.openstack(facts)
     names = [path.rpartition("/")[2] for path in files]
-    return "\n".join(names).encode() if len(rest) == 1 else files.get("/".join(["openstack/latest", *rest[1:]]))
+    return (
+        "\n".join(names).encode() if len(rest) == 1 else files.get("/".join(["openstack/latest", *rest[1:]]))
+    )

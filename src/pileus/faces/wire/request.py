@@ -81,6 +81,8 @@ class Request:
         self.max_body_bytes = 2 << 20
         self.max_upload_bytes = 64 << 30
         self._caller: Caller | None = None
+        self._base: str | None = None
+        self._granted: dict[str, bool] = {}
         self._query: Query | None = None
         self._body: bytes | None = None
         self._read = False
@@ -117,6 +119,11 @@ class Request:
     @property
     def base_url(self) -> str:
         """scheme://host[:port] as the client reached us."""
+        if self._base is None:
+            self._base = self._reached()
+        return self._base
+
+    def _reached(self) -> str:
         proto = self.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
         scheme = proto if proto in ("http", "https") else self.scope.get("scheme", "http")
         scheme = {"ws": "http", "wss": "https"}.get(scheme, scheme)
@@ -143,7 +150,11 @@ class Request:
             return False
         self.enforced = True
         credentials = self.caller.credentials
-        return self.enforcer.allowed(rule, own(credentials) if target is None else target, credentials)
+        if target is not None:
+            return self.enforcer.allowed(rule, target, credentials)
+        if rule not in self._granted:
+            self._granted[rule] = self.enforcer.allowed(rule, own(credentials), credentials)
+        return self._granted[rule]
 
     def enforce(self, rule: str, target: Mapping[str, Any] | None = None) -> None:
         """Raises Forbidden where `allowed` says no."""

@@ -89,7 +89,7 @@ def _dhcp(spec: NetworkSpec, subnet: SubnetSpec) -> Row:
 
 def _options4(spec: NetworkSpec, subnet: SubnetSpec) -> dict[str, str]:
     server = subnet.gateway or _metadata_within(spec, subnet) or subnet.cidr[1]
-    resolvers = subnet.dns_servers or (server,)
+    resolvers = subnet.dns_servers or (_metadata_within(spec, subnet) or _resolver(spec) or server,)
     options = {
         "lease_time": str(LEASE_SECONDS),
         "server_id": str(server),
@@ -115,6 +115,11 @@ def _routes4(spec: NetworkSpec, subnet: SubnetSpec) -> Iterator[tuple[str | Cidr
     yield from subnet.routes
     if subnet.gateway is not None and (spec.metadata_address is not None or subnet.routes):
         yield ANYWHERE[4], subnet.gateway
+
+
+def _resolver(spec: NetworkSpec) -> IPv4Address | None:
+    """The network's own resolver stands beside the metadata service."""
+    return IPv4Address(METADATA) if spec.metadata_address is not None else None
 
 
 def _metadata_within(spec: NetworkSpec, subnet: SubnetSpec) -> Address | None:

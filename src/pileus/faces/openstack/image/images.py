@@ -25,7 +25,8 @@ STATUS: Mapping[ImageState, str] = {
     ImageState.DELETING: "deleted",
 }
 DEFAULT_LIMIT, MAX_LIMIT = 25, 1000
-PATCH_TYPES = ("application/openstack-images-v2.1-json-patch",)
+OLD_PATCH = "application/openstack-images-v2.0-json-patch"
+PATCH_TYPES = ("application/openstack-images-v2.1-json-patch", OLD_PATCH)
 READ_ONLY = frozenset(
     {
         "checksum",
@@ -283,16 +284,42 @@ class Change(msgspec.Struct, frozen=True):
     value: Any = msgspec.UNSET
 
 
-@SERVICE.operation("PATCH", "/v2/images/{image}", policy="modify_image", body=list[Change], media=PATCH_TYPES)
-async def update(request: Request, image: UUID, body: list[Change]) -> dict[str, Any]:
+def changes(request: Request, body: list[dict[str, Any]]) -> list[Change]:
+    """Either form of a patch: `{"op": "add", "path": "/a"}`, and that of 2.0, `{"add": "/a"}`."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    try:
+        return msgspec.convert([of_old(each) for each in body] if kind == OLD_PATCH else body, list[Change])
+    except msgspec.ValidationError as error:
+        raise Invalid(f"Malformed patch: {error}.") from error
+
+
+def of_old(change: dict[str, Any]) -> dict[str, Any]:
+    verbs = [verb for verb in ("add", "replace", "remove") if verb in change]
+    if len(verbs) != 1:
+        raise Invalid("Each change must hold one of add, replace and remove, with the path as its value.")
+    return {**change, "op": verbs[0], "path": change[verbs[0]]}
+
+
+@SERVICE.operation(
+    "PATCH",
+    "/v2/images/{image}",
+    policy="modify_image",
+    body=list[dict[str, Any]],
+    media=PATCH_TYPES,
+)
+async def update(request: Request, image: UUID, body: list[dict[str, Any]]) -> dict[str, Any]:
     """A JSON patch on top-level members: add, replace, remove."""
     await find(request, image)
+    wanted = changes(request, body)
 
     def change(held: Image) -> dict[str, Any]:
         fields: dict[str, Any] = {}
         properties = dict(held.properties)
-        for each in body:
-            _apply(each, fields, properties)
+        for each in wanted:
+            if each.path == "/owner" and each.op != "remove" and request.caller.admin:
+                fields["project"] = parse_id(str(each.value), "Owner")
+            else:
+                _apply(each, fields, properties)
         if properties != held.properties:
             fields["properties"] = properties
             fields["os_type"] = properties.get("os_type", "")

@@ -15,6 +15,6 @@ POLICIES = {
     "communitize_image": OWNER,
     "download_image": "rule:context_is_admin or role:member",
     "upload_image": OWNER,
-    "deactivate": "rule:context_is_admin",
-    "reactivate": "rule:context_is_admin",
+    "deactivate": OWNER,
+    "reactivate": OWNER,
 }
