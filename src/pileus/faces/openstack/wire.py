@@ -118,12 +118,18 @@ def parse_id(text: str, what: str) -> UUID:
 
 def moment(at: datetime | None) -> str | None:
     """Seconds and Z, as Nova and Glance write times."""
-    return f"{at.astimezone(UTC).strftime(SECONDS)}Z" if at is not None else None
+    return f"{seconds(at)}Z" if at is not None else None
 
 
 def precise(at: datetime | None) -> str | None:
     """Microseconds and Z, as Keystone and Cinder write times."""
-    return f"{at.astimezone(UTC).strftime(SECONDS)}.{at.microsecond:06d}Z" if at is not None else None
+    return f"{seconds(at)}.{at.microsecond:06d}Z" if at is not None else None
+
+
+def seconds(at: datetime) -> str:
+    """A time in UTC, without its fraction and zone."""
+    text: str = msgspec.to_builtins(at if at.tzinfo is UTC else at.astimezone(UTC))
+    return text[:19]
 
 
 def rel(name: str, href: str) -> dict[str, str]:

@@ -30,8 +30,10 @@ class Request:
     """`path` is the whole decoded path; `prefix` the part that chose the service, `tail` the rest."""
 
     __slots__ = (
+        "_base",
         "_body",
         "_caller",
+        "_granted",
         "_query",
         "_read",
         "_receive",

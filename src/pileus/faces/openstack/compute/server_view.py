@@ -2,21 +2,24 @@
 
 import hashlib
 from base64 import b64encode
+from datetime import datetime
+from functools import lru_cache
 from typing import Any
+from uuid import UUID
 
 from pileus.core.compute.pictures import Interface, Picture
 from pileus.core.compute.records import Host, Server, Size, State
-from pileus.faces.openstack.compute.service import links
+from pileus.faces.openstack.compute.service import bookmark, links
 from pileus.faces.openstack.compute.words import POWER, PROGRESSING, STATES, STATUS
-from pileus.faces.openstack.wire import moment
+from pileus.faces.openstack.wire import moment, seconds
 from pileus.faces.wire import Request
 
 FACET = "openstack"
-PLAIN = "%Y-%m-%dT%H:%M:%S.000000"
 
 
 def brief(request: Request, server: Server) -> dict[str, Any]:
-    return {"id": str(server.id), "name": server.name, "links": links(request, "servers", server.id)}
+    key = str(server.id)
+    return {"id": key, "name": server.name, "links": links(request, "servers", key)}
 
 
 def full(request: Request, picture: Picture, *, one: bool = True) -> dict[str, Any]:
@@ -30,7 +33,7 @@ def full(request: Request, picture: Picture, *, one: bool = True) -> dict[str, A
         "tenant_id": server.project.hex,
         "user_id": server.user.hex,
         "metadata": server.metadata,
-        "hostId": host_id(server),
+        "hostId": host_id(server.project, server.host) if server.host else "",
         "image": image(request, server),
         "flavor": flavor(request, server, picture.size),
         "created": moment(server.created_at),
@@ -122,27 +125,23 @@ def host_status(host: Host | None) -> str:
     return "UP" if host.enabled else "MAINTENANCE"
 
 
-def host_id(server: Server) -> str:
+@lru_cache(maxsize=8192)
+def host_id(project: UUID, host: UUID) -> str:
     """The same for a project's servers on one host, and telling nothing of it."""
-    if server.host is None:
-        return ""
-    return hashlib.sha224(f"{server.project.hex}{server.host.hex}".encode()).hexdigest()
+    return hashlib.sha224(f"{project.hex}{host.hex}".encode()).hexdigest()
 
 
 def image(request: Request, server: Server) -> Any:
     if server.image is None:
         return ""
-    own = [link for link in links(request, "images", server.image) if link["rel"] == "bookmark"]
-    return {"id": str(server.image), "links": own}
+    key = str(server.image)
+    return {"id": key, "links": [bookmark(request, "images", key)]}
 
 
 def flavor(request: Request, server: Server, size: Size | None) -> dict[str, Any]:
     ref = size.ref if size else str(server.size)
     if request.version < (2, 47):
-        return {
-            "id": ref,
-            "links": [link for link in links(request, "flavors", ref) if link["rel"] == "bookmark"],
-        }
+        return {"id": ref, "links": [bookmark(request, "flavors", ref)]}
     shown: dict[str, Any] = {
         "vcpus": server.vcpus,
         "ram": server.memory_mib,
@@ -188,5 +187,5 @@ def fault(server: Server) -> dict[str, Any]:
     return {"code": 500, "created": moment(server.fault_at or server.updated_at), "message": server.fault}
 
 
-def plain_time(at: Any) -> str | None:
-    return at.strftime(PLAIN) if at is not None else None
+def plain_time(at: datetime | None) -> str | None:
+    return f"{seconds(at)}.000000" if at is not None else None

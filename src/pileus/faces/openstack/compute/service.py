@@ -102,8 +102,12 @@ async def version(request: Request) -> dict[str, Any]:
 
 
 def links(request: Request, collection: str, key: object) -> list[dict[str, str]]:
-    base = wire.public_url(request)
     return [
-        wire.rel("self", f"{base}{PREFIX}/{collection}/{key}"),
-        wire.rel("bookmark", f"{base}{ROOT}/{collection}/{key}"),
+        wire.rel("self", f"{wire.public_url(request)}{PREFIX}/{collection}/{key}"),
+        bookmark(request, collection, key),
     ]
+
+
+def bookmark(request: Request, collection: str, key: object) -> dict[str, str]:
+    """The address without a version."""
+    return wire.rel("bookmark", f"{wire.public_url(request)}{ROOT}/{collection}/{key}")

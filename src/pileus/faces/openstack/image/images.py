@@ -177,7 +177,7 @@ async def listing(request: Request) -> dict[str, Any]:
     ]
     shown = [image for image in found if _matches(request, image)]
     for key, reverse in reversed(_order(request)):
-        shown.sort(key=lambda image, key=key: _sortable(view(image)[key]), reverse=reverse)  # type: ignore[misc]
+        shown.sort(key=lambda image, key=key: _sortable(_sorted_by(image, key)), reverse=reverse)  # type: ignore[misc]
     cut = page(request, shown, size, MAX_LIMIT, key=lambda image: image.id, marker=query.get("marker"))
     kept = urlencode([pair for pair in query.pairs if pair[0] != "marker"])
     answer: dict[str, Any] = {
@@ -197,6 +197,10 @@ def _integer(name: str, text: str | None) -> int | None:
     if not re.fullmatch(r"[0-9]{1,9}", text):
         raise Invalid(f"{name} param must be a whole number, {text[:40]!r} is not")
     return int(text)
+
+
+def _sorted_by(image: Image, key: str) -> Any:
+    return getattr(image, key) if key in TIMES else view(image)[key]
 
 
 def _sortable(value: Any) -> tuple[bool, Any]:

@@ -140,7 +140,7 @@ async def create(request: Request, body: CreateSnapshot) -> dict[str, Any]:
     )
     await find(request, body.volume_id)
     made = await core.create(request.cloud, request.caller, want)
-    return {"snapshot": view.snapshot_detail(request, made.resource)}
+    return {"snapshot": view.changed_snapshot(request, made.resource)}
 
 
 class UpdateSnapshot(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -159,7 +159,7 @@ async def update(request: Request, snapshot: UUID, body: UpdateSnapshot) -> dict
     if not changes:
         raise Invalid("Invalid input for the request: name or description is a required property.")
     changed = await core.update(request.cloud, request.caller, snapshot, **changes)
-    return {"snapshot": view.snapshot_detail(request, changed)}
+    return {"snapshot": view.changed_snapshot(request, changed)}
 
 
 @service.operation("DELETE", "/snapshots/{snapshot}", policy="volume:delete_snapshot", status=202)

@@ -27,6 +27,11 @@ def summary(request: Request, volume: Volume) -> dict[str, Any]:
 
 
 def detail(request: Request, of: Picture) -> dict[str, Any]:
+    return changed(request, of) | extended(request, of)
+
+
+def changed(request: Request, of: Picture) -> dict[str, Any]:
+    """What the answer to its making or change shows: without the extensions' part."""
     volume = of.volume
     shown = {
         "id": str(volume.id),
@@ -50,7 +55,9 @@ def detail(request: Request, of: Picture) -> dict[str, Any]:
         "multiattach": False,
         "attachments": attachments(request, of),
     }
-    return shown | extended(request, of) | newer(request, of)
+    if request.caller.admin:
+        shown["migration_status"] = None
+    return shown | newer(request, of)
 
 
 def attachments(request: Request, of: Picture) -> list[dict[str, Any]]:
@@ -74,8 +81,6 @@ def attachments(request: Request, of: Picture) -> list[dict[str, Any]]:
 def extended(request: Request, of: Picture) -> dict[str, Any]:
     """What the extensions add, as far as the caller may see it."""
     volume, shown = of.volume, dict[str, Any]()
-    if request.caller.admin:
-        shown["migration_status"] = None
     if request.allowed("volume_extension:volume_host_attribute"):
         shown["os-vol-host-attr:host"] = host_of(of.pool)
     if request.allowed("volume_extension:volume_mig_status_attribute"):
@@ -121,11 +126,17 @@ def snapshot_summary(request: Request, snapshot: Snapshot) -> dict[str, Any]:
 
 
 def snapshot_detail(request: Request, snapshot: Snapshot) -> dict[str, Any]:
-    shown = snapshot_summary(request, snapshot)
+    shown = changed_snapshot(request, snapshot)
     if request.allowed("volume_extension:extended_snapshot_attributes"):
         shown["os-extended-snapshot-attributes:project_id"] = snapshot.project.hex
         progress = "100%" if SNAPSHOT_STATUS[snapshot.state] == "available" else "0%"
         shown["os-extended-snapshot-attributes:progress"] = progress
+    return shown
+
+
+def changed_snapshot(request: Request, snapshot: Snapshot) -> dict[str, Any]:
+    """What the answer to its making or change shows."""
+    shown = snapshot_summary(request, snapshot)
     if request.version >= (3, 14):
         shown["group_snapshot_id"] = None
     if request.version >= (3, 41):

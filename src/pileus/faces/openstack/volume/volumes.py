@@ -180,11 +180,12 @@ async def summary(request: Request) -> dict[str, Any]:
 
 @service.operation("GET", "/volumes/{volume}", policy="volume:get")
 async def show(request: Request, volume: UUID) -> dict[str, Any]:
-    return await shown(request, await find(request, volume))
+    found = await find(request, volume)
+    return {"volume": view.detail(request, await pictures.of(request.cloud, found))}
 
 
-async def shown(request: Request, volume: Volume) -> dict[str, Any]:
-    return {"volume": view.detail(request, await pictures.of(request.cloud, volume))}
+async def changed(request: Request, volume: Volume) -> dict[str, Any]:
+    return {"volume": view.changed(request, await pictures.of(request.cloud, volume))}
 
 
 class CreateVolume(Struct, frozen=True, kw_only=True):
@@ -254,7 +255,7 @@ async def create(request: Request, body: CreateBody | StrictBody) -> dict[str, A
     if asked.volume is not None:
         await find(request, asked.volume)
     made = await core.create(request.cloud, request.caller, asked)
-    return await shown(request, made.resource)
+    return await changed(request, made.resource)
 
 
 def refuse_absent(request: Request, want: CreateVolume) -> None:
@@ -356,7 +357,7 @@ async def update(request: Request, volume: UUID, body: UpdateVolume) -> dict[str
     def change(held: Volume) -> dict[str, Any]:
         return changes if metadata is None else changes | {"metadata": settable(metadata) | kept(held)}
 
-    return await shown(request, await core.revise(request.cloud, request.caller, volume, change))
+    return await changed(request, await core.revise(request.cloud, request.caller, volume, change))
 
 
 def kept(volume: Volume) -> dict[str, str]:
