@@ -30,6 +30,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     external_bridge: str = "br-ex"
     external_cidr: str = "172.24.4.0/24"
     """The external network on this machine. The host takes its first address; the pool begins at the tenth."""
+    masquerade: bool = True
+    """Whether servers reach the world through this machine: IP forwarding is switched on, with source NAT by nftables."""
     isolated_cidr: str = "10.1.1.0/24"
     """What a CloudStack isolated network gets when the caller names none."""
     dns_servers: tuple[str, ...] = ()

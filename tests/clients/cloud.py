@@ -83,7 +83,7 @@ class RealCloud:
                 "--set", f"integration_bridge=br-it{self.number}",
                 "--set", f"external_bridge=br-et{self.number}",
                 "--set", f"external_cidr={self.external}.0/24",
-                "--set", "reconcile_seconds=2",
+                "--set", "reconcile_seconds=2", "--set", "masquerade=false",
             ]
         )  # fmt: skip
 

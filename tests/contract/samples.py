@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 
+from pileus.core.errors import CoreError
 from pileus.faces.openstack.network.attributes import Attribute
 from pileus.faces.openstack.network.collection import Collection
 from pileus.faces.wire.service import Operation
@@ -103,7 +104,12 @@ VALUES: Mapping[str, Any] = {
 def undeclared(known: Mapping[str, str]) -> dict[str, Any]:
     """Good bodies of the operations that declare none, by key."""
     rule = {"security_group_id": known["security_group"], "direction": "egress", "protocol": "udp"}
-    forwarding = {"protocol": "udp", "internal_port_id": known["port"], "internal_port": 1, "external_port": 9}
+    forwarding = {
+        "protocol": "udp",
+        "internal_port_id": known["port"],
+        "internal_port": 1,
+        "external_port": 9,
+    }
     network, subnet = known["network"], known["subnet"]
     interface, routes = {"subnet_id": subnet}, {"router": {"routes": []}}
     made = {
@@ -143,7 +149,9 @@ PARTICULAR: Mapping[str, Callable[[Mapping[str, str]], Any]] = {
     "POST /servers/{server}/os-volume_attachments": lambda known: {
         "volumeAttachment": {"volumeId": known.get("volume", str(uuid4()))}
     },
-    "POST /servers/{server}/os-interface": lambda known: {"interfaceAttachment": {"net_id": known["network"]}},
+    "POST /servers/{server}/os-interface": lambda known: {
+        "interfaceAttachment": {"net_id": known["network"]}
+    },
     "PUT /os-services/{key}": lambda known: {"status": "enabled"},
     "POST /servers": lambda known: {
         "server": {"name": "s", "flavorRef": "1", "imageRef": known["image"], "networks": "none"}
@@ -160,7 +168,9 @@ PARTICULAR: Mapping[str, Callable[[Mapping[str, str]], Any]] = {
     "PUT /snapshots/{snapshot}/metadata/{key}": lambda known: {"meta": {"item": "v"}},
     "PUT /volumes/{volume}": lambda known: {"volume": {"name": "n"}},
     "PUT /snapshots/{snapshot}": lambda known: {"snapshot": {"name": "n"}},
-    "POST /servers/{server}/action removeSecurityGroup": lambda known: {"removeSecurityGroup": {"name": "web"}},
+    "POST /servers/{server}/action removeSecurityGroup": lambda known: {
+        "removeSecurityGroup": {"name": "web"}
+    },
     "POST /servers/{server}/action addSecurityGroup": lambda known: {"addSecurityGroup": {"name": "web"}},
 }
 """Bodies whose values depend on each other."""
@@ -272,11 +282,13 @@ def wrong(kind: Any) -> list[Any]:
     return [value for value in JSON if not fits(value, kind)]
 
 
-def parts(kind: Any, known: Mapping[str, str], at: Path = (), depth: int = 0) -> Iterator[tuple[Path, Any, Any]]:
+def parts(
+    kind: Any, known: Mapping[str, str], at: Path = (), depth: int = 0
+) -> Iterator[tuple[Path, Any, Any]]:
     """Everything that is declared below: (place, declaration, the value around which it stands: for nested structs)."""
     for part in alternatives(kind):
         inner = stripped(part)
-        if depth > 4 or isinstance(inner, type) and issubclass(inner, Enum) or get_origin(inner) is Literal:
+        if depth > 4 or (isinstance(inner, type) and issubclass(inner, Enum)) or get_origin(inner) is Literal:
             continue
         if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
             for field in msgspec.structs.fields(inner):
@@ -357,6 +369,6 @@ def refused(attribute: Attribute) -> list[Any]:
             continue
         try:
             attribute.read(value)
-        except ValueError:
+        except (ValueError, CoreError):
             found.append(value)
     return found

@@ -158,7 +158,9 @@ class Walk:
         """A refusal may say the id that was sent, and nothing else of the object."""
         for kind, value in foreign.ids.items():
             if value not in path and value in reply.text:
-                self.failures.append(f"{operation.key}: the refusal shows another's {kind}: {reply.text[:200]}")
+                self.failures.append(
+                    f"{operation.key}: the refusal shows another's {kind}: {reply.text[:200]}"
+                )
 
     def skip_or_finish(self) -> None:
         """A service may have no operation of the sort."""

@@ -2,10 +2,9 @@
 
 import asyncio
 import base64
-import importlib
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -20,9 +19,9 @@ from pileus.config import Config
 from pileus.core.block.records import StoragePool
 from pileus.core.caller import ADMIN, MEMBER, system
 from pileus.core.cloud import Cloud
-from pileus.core.identity import domains, projects, secrets, tokens, users
+from pileus.core.identity import credentials, domains, projects, secrets, tokens, users
 from pileus.core.identity.assignments import Place
-from pileus.core.identity.records import Scope
+from pileus.core.identity.records import ProjectKind, Scope
 from pileus.drivers.hypervisor.simulator import SimulatedHypervisor
 from pileus.drivers.network.fake import FakeNetwork
 from pileus.drivers.volume.fake import MemoryImages, MemoryPool
@@ -81,7 +80,8 @@ class Database:
 
     def _read(self) -> Tables:
         return {
-            layout.name: self._rows.execute(f'SELECT * FROM "{layout.name}"').fetchall() for layout in REGISTRY
+            layout.name: self._rows.execute(f'SELECT * FROM "{layout.name}"').fetchall()
+            for layout in REGISTRY
         }
 
 
@@ -120,6 +120,9 @@ class World:
     """The ones of `member`, and of `other`."""
 
 
+Furnish = Callable[[World], Awaitable[None]]
+
+
 @contextmanager
 def cheap_hashes() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
@@ -128,8 +131,11 @@ def cheap_hashes() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def opened(directory: Path, *, cloudstack: bool = False) -> AsyncIterator[World]:
-    """The whole, with nothing left to do and no worker: from here on only requests change anything."""
+async def opened(directory: Path, *, also: Furnish | None = None) -> AsyncIterator[World]:
+    """The whole, with nothing left to do and no worker: from here on only requests change anything.
+
+    `also` mounts and makes more, while the worker is still there.
+    """
     with cheap_hashes():
         config = Config(state=directory / "state", simulate=1)
         config.state.mkdir(parents=True, exist_ok=True)
@@ -137,7 +143,7 @@ async def opened(directory: Path, *, cloudstack: bool = False) -> AsyncIterator[
         await create_all(f"sqlite:///{path}", REGISTRY)
         store = await open_store(f"sqlite:///{path}")
         try:
-            world = await make(Cloud(config, store), path, cloudstack=cloudstack)
+            world = await make(Cloud(config, store), path, also)
             try:
                 yield world
             finally:
@@ -146,7 +152,7 @@ async def opened(directory: Path, *, cloudstack: bool = False) -> AsyncIterator[
             await store.close()
 
 
-async def make(cloud: Cloud, path: Path, *, cloudstack: bool) -> World:
+async def make(cloud: Cloud, path: Path, also: Furnish | None) -> World:
     site = await platform(cloud)
     serving = list(usable())
     kernel = Kernel(
@@ -157,13 +163,13 @@ async def make(cloud: Cloud, path: Path, *, cloudstack: bool) -> World:
         max_body_bytes=cloud.config.max_body_bytes,
         max_upload_bytes=cloud.config.max_image_bytes,
     )
-    if cloudstack:
-        importlib.import_module("pileus.faces.cloudstack").mount(kernel)
     me = system()
-    project = await projects.create(cloud, me, projects.CreateProject(name="other", domain=domains.ROOT))
-    user = await users.create(
-        cloud, me, users.CreateUser(name="other", domain=domains.ROOT, password="secret")
+    project = await projects.create(
+        cloud, me, projects.CreateProject(name="other", domain=domains.ROOT, kind=ProjectKind.ACCOUNT)
     )
+    want = users.CreateUser(name="other", domain=domains.ROOT, password="secret", account=project.id)
+    user = await users.create(cloud, me, want)
+    await credentials.renew(cloud, me, user.id)
     await give(cloud, me, user.id, MEMBER, Place(Scope.PROJECT, project.id))
     people = [await person(kernel, cloud, name) for name in (ADMIN, "demo", "other")]
     world = World(
@@ -175,6 +181,8 @@ async def make(cloud: Cloud, path: Path, *, cloudstack: bool) -> World:
         await share(world)
         await furnish(world, world.member, world.own, "10.20.0.0/24")
         await furnish(world, world.other, world.foreign, "10.30.0.0/24")
+        if also is not None:
+            await also(world)
         async with asyncio.timeout(DEADLINE):
             await worker.idle()
     finally:
@@ -320,7 +328,9 @@ async def furnish_compute(who: Person, owned: Owned) -> None:
 async def furnish_volume(world: World, who: Person, owned: Owned) -> None:
     v3 = world.services["volume"].prefix + f"/{who.project.id.hex}"
     owned["volume"] = await add(who, f"{v3}/volumes", "volume", size=1, name="disk", metadata=ITEM)
-    await until(who, f"{v3}/volumes/{owned['volume']}", lambda shown: shown["volume"]["status"] == "available")
+    await until(
+        who, f"{v3}/volumes/{owned['volume']}", lambda shown: shown["volume"]["status"] == "available"
+    )
     owned["snapshot"] = await add(
         who, f"{v3}/snapshots", "snapshot", volume_id=owned["volume"], name="snap", metadata=ITEM
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from uuid import UUID
 
+from pileus.app import outside
 from pileus.app.daemons.libvirtd import Libvirtd
 from pileus.app.daemons.ovs import OvsDaemons
 from pileus.config import Config
@@ -67,6 +68,8 @@ class Machine:
             raise Refused(reason)
         self._say("starting the virtual network (OVS, OVN)")
         await self.ovs.start()
+        if self.config.masquerade and (why := await outside.open_way(self.config)):
+            self._say(f"servers cannot reach the world through this machine: {why}")
         self.libvirtd = Libvirtd(self.config, self.config.state, ovs_run=self.ovs.run_dir)
         self._say("starting libvirt")
         await self.libvirtd.start()
@@ -117,3 +120,4 @@ class Machine:
             await hypervisor.close()
         await self.libvirtd.stop()
         await self.ovs.stop()
+        await outside.close_way(self.config)

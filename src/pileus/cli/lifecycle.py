@@ -59,6 +59,7 @@ def serve(config: Config) -> int:
     from pileus.app.logs import configure as configure_logs
     from pileus.app.server import App, Lock
     from pileus.drivers.errors import DriverError
+    from pileus.store import StoreError
 
     configure_logs()
     try:
@@ -71,7 +72,7 @@ def serve(config: Config) -> int:
     try:
         app = App(config, say)
         uvloop.run(app.run(lambda: say(f"all APIs answer at {config.url}")))
-    except DriverError as error:
+    except (DriverError, StoreError, ValueError) as error:
         complain(f"cannot start: {error}")
         return 1
     finally:

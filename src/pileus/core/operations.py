@@ -25,7 +25,12 @@ LIVE = frozenset({Outcome.RUNNING, Outcome.UNWINDING, Outcome.FLAGGED})
 
 @table(
     "operation",
-    indexes=(("key", "sequence"), ("outcome", "wake_at"), ("subject", "sequence"), ("project", "sequence")),
+    indexes=(
+        ("key", "outcome", "sequence"),
+        ("outcome", "wake_at"),
+        ("subject", "sequence"),
+        ("project", "sequence"),
+    ),
     unique=(("sequence",),),
 )
 class Operation(Record):

@@ -102,12 +102,19 @@ async def holder(site: Site, volume: Volume) -> tuple[Hypervisor, UUID] | None:
         return None
     hypervisor = site.hypervisor(server.host)
     power = await hypervisor.power(server.id)
-    if power in (Power.ON, Power.PAUSED):
-        return hypervisor, server.id
-    if power is Power.SUSPENDED:
-        # Its saved memory believes in the disk as it is.
+    return (hypervisor, server.id) if power in (Power.ON, Power.PAUSED) else None
+
+
+async def refuse_suspended(site: Site, volume: Volume) -> None:
+    """A suspended guest's memory knows how large its disks are. Its file is closed, so all else may be done to it."""
+    if volume.server is None:
+        return
+    async with site.cloud.view() as look:
+        server = await look.maybe(Server, volume.server)
+    if server is None or server.host is None:
+        return
+    if await site.hypervisor(server.host).power(server.id) is Power.SUSPENDED:
         raise Conflict(f"Server {server.id} is suspended; resume or stop it first.")
-    return None
 
 
 async def through(
@@ -129,6 +136,7 @@ async def through(
 
 
 async def grow(site: Site, volume: Volume, size_gib: int) -> None:
+    await refuse_suspended(site, volume)
     await through(
         site,
         volume,

@@ -1,7 +1,7 @@
 """Long work as a table of named, repeatable steps with undo: its vocabulary, and how one operation goes on.
 
 A step has at most one outside effect, and its output (JSON builtins) is journalled under its name; names are stored,
-so a rename is a migration. A killed process repeats at most the step it was in.
+so a rename is a migration. A killed process repeats at most the step it was in, and the light ones before it.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -67,10 +67,15 @@ class Run:
     async def transaction(self) -> AsyncIterator[Tx]:
         """A transaction that commits only while this worker owns the operation."""
         async with self.cloud.transaction(operation=self.operation) as tx:
-            held = await tx.maybe(Operation, self.operation.id)
-            if held is None or held.owner != self.operation.owner:
-                raise Fenced(f"operation {self.operation.id} is owned by {held and held.owner}")
+            await self.held(tx)
             yield tx
+
+    async def held(self, tx: Tx) -> Operation:
+        """The operation as it is now. Raises Fenced when it is another worker's."""
+        held = await tx.maybe(Operation, self.operation.id)
+        if held is None or held.owner != self.operation.owner:
+            raise Fenced(f"operation {self.operation.id} is owned by {held and held.owner}")
+        return held
 
 
 Do = Callable[[Run], Awaitable[Any]]
@@ -79,12 +84,14 @@ Undo = Callable[[Run], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """`undo` copes with a step that broke before or after its effect, and may be repeated."""
+    """`undo` copes with a step that broke before or after its effect, and may be repeated.
+    `light`: repeating it costs less than a commit, so its output is journalled together with the next one's."""
 
     name: str
     do: Do
     undo: Undo | None = None
     patience: float = PATIENCE
+    light: bool = False
 
 
 async def _nothing(run: Run, tx: Tx) -> None:
@@ -145,7 +152,11 @@ async def _try(run: Run, step: Step) -> tuple[Operation, bool]:
     if not isinstance(output, Wait):
         run.done[step.name] = output
         milliseconds = round((perf_counter() - began) * 1000, 1)
-        log.info("step", operation=str(run.operation.id), subject=str(run.subject), step=step.name, ms=milliseconds)
+        log.info(
+            "step", operation=str(run.operation.id), subject=str(run.subject), step=step.name, ms=milliseconds
+        )
+        if step.light and not run.operation.tries:
+            return run.operation, False
         changes = {"done": run.done, "step": step.name, "tries": 0, "first_try": None, "why": ""}
         return await _write(run, changes), False
     now = run.cloud.now()
@@ -172,6 +183,7 @@ async def _turn_back(run: Run, fault: str, step: str, kind: str = "") -> Operati
         fault=fault,
     )
     changes = {
+        "done": run.done,
         "outcome": Outcome.UNWINDING,
         "fault": fault,
         "fault_kind": kind,
@@ -185,6 +197,7 @@ async def _turn_back(run: Run, fault: str, step: str, kind: str = "") -> Operati
 
 async def _sleep(run: Run, wait: Wait, first: Any, step: str, **more: Any) -> Operation:
     changes = {
+        "done": run.done,
         "owner": "",
         "lease_until": None,
         "wake_at": run.cloud.now() + timedelta(seconds=wait.seconds),
@@ -199,8 +212,7 @@ async def _sleep(run: Run, wait: Wait, first: Any, step: str, **more: Any) -> Op
 
 async def _unwind(run: Run, workflow: Workflow) -> Operation:
     """Undo, last first: the step that broke, for it may have broken half way, then the finished ones."""
-    reached = len([s for s in workflow.steps if s.name in run.done]) + 1
-    for step in reversed(list(workflow.steps)[:reached]):
+    for step in reversed(_reached(run, workflow)):
         if step.undo is not None:
             try:
                 await step.undo(run)
@@ -216,6 +228,14 @@ async def _unwind(run: Run, workflow: Workflow) -> Operation:
     async with run.transaction() as tx:
         await workflow.failed(run, tx, run.operation.fault)
         return await _end(run, tx, Outcome.FAILED)
+
+
+def _reached(run: Run, workflow: Workflow) -> Sequence[Step]:
+    """The finished steps and the next; what is light may be done without a word of it in the journal."""
+    left = [
+        place for place, step in enumerate(workflow.steps) if step.name not in run.done and not step.light
+    ]
+    return workflow.steps[: left[0] + 1] if left else workflow.steps
 
 
 async def _undo_later(run: Run, step: Step, error: Exception) -> Operation:
@@ -260,8 +280,7 @@ async def _end(run: Run, tx: Tx, outcome: Outcome) -> Operation:
 
 async def _write(run: Run, changes: dict[str, Any]) -> Operation:
     """A fenced write of the journal; returns the row as it is now, cancellation included."""
-    async with run.transaction() as tx:
-        held = await tx.get(Operation, run.operation.id)
-        written = msgspec.structs.replace(held, **changes)
+    async with run.cloud.transaction(operation=run.operation) as tx:
+        written = msgspec.structs.replace(await run.held(tx), **changes)
         await tx.rows.update(written)
     return written

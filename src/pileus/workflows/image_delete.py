@@ -22,6 +22,7 @@ async def forget(run: Run) -> None:
 
 
 async def bases(run: Run) -> None:
+    """Also the undo of the record's end: it cannot come back, so what is left to remove is removed."""
     for pool in tuple(run.site.pools):
         await drop_base(run.site, pool, run.subject)
 
@@ -37,7 +38,7 @@ async def fail(run: Run, tx: Tx, fault: str) -> None:
 WORKFLOW = register(
     Workflow(
         "image.delete",
-        steps=(Step("content", content), Step("record", forget), Step("bases", bases)),
+        steps=(Step("content", content), Step("record", forget, undo=bases), Step("bases", bases)),
         failed=fail,
     )
 )

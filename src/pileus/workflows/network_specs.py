@@ -1,5 +1,6 @@
 """Records of the network as the driver's words: pure functions, one a kind of object."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, ip_address, ip_network
 from uuid import UUID, uuid5
@@ -69,15 +70,13 @@ def _subnet(row: records.Subnet, resolvers: Sequence[str]) -> SubnetSpec:
 
 def names(servers: Iterable[Interface], domain: str) -> Mapping[str, tuple[str, ...]]:
     """Short and full names, in lower case. Servers of one name share it."""
-    found: dict[str, tuple[str, ...]] = {}
+    found: defaultdict[str, list[str]] = defaultdict(list)
     for port, held in servers:
-        addresses = tuple(one.address for one in held)
-        if not port.dns_name or not addresses:
-            continue
-        short = port.dns_name.lower()
-        for name in (short, f"{short}.{domain.strip('.').lower()}"):
-            found[name] = (*found.get(name, ()), *addresses)
-    return found
+        if port.dns_name:
+            found[port.dns_name.lower()] += [one.address for one in held]
+    suffix = domain.strip(".").lower()
+    short = {name: tuple(addresses) for name, addresses in found.items() if addresses}
+    return short | {f"{name}.{suffix}": addresses for name, addresses in short.items()}
 
 
 def port(row: records.Port, held: Held) -> PortSpec:

@@ -2,6 +2,7 @@
 has none. Repeating is always right, so no step needs an undo."""
 
 import asyncio
+import time
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
@@ -30,13 +31,19 @@ from pileus.core.network.sync import WORKFLOW, Touched
 from pileus.drivers.errors import Missing
 from pileus.drivers.network.protocol import NetworkSpec, RouterSpec
 from pileus.workflows import network_specs as specs
-from pileus.workflows.engine import Run, Step, Workflow, register
+from pileus.workflows.engine import Run, Step, Wait, Workflow, register
 from pileus.workflows.site import Site
 
 DRIVEN = frozenset({PortUse.NONE, PortUse.SERVER})
 """Ports that the driver knows as ports: a router's, an address's and the metadata port are parts of other specs."""
 CHUNK = 500
+SMALL = 100
+PER_NAME, LONGEST = 0.001, 5.0
+"""A network with more than SMALL names rests after a sync, seconds by name and at most: many servers that come
+together are one sync, which reads them all."""
 
+_rests: dict[UUID, float] = {}
+"""Until when, by network."""
 _locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
 
@@ -53,9 +60,12 @@ async def sync_network(site: Site, key: UUID) -> None:
         async with site.cloud.view() as look:
             spec = await _network_spec(look, key, site.cloud.config.dns_servers)
         if spec is None:
+            _rests.pop(key, None)
             await site.network.remove_network(key)
-        else:
-            await site.network.apply_network(spec)
+            return
+        await site.network.apply_network(spec)
+        if len(spec.dns_names) > SMALL:
+            _rests[key] = time.monotonic() + min(LONGEST, len(spec.dns_names) * PER_NAME)
 
 
 async def _network_spec(look: Look, key: UUID, resolvers: tuple[str, ...]) -> NetworkSpec | None:
@@ -158,9 +168,12 @@ SUBJECTS = {"network": sync_network, "port": sync_port, "router": sync_router, "
 """The subjects that the driver knows; the other kinds are parts of the routers that they touch."""
 
 
-async def apply(run: Run) -> None:
+async def apply(run: Run) -> Wait | None:
     """The subject, and everything that changed with it; containers before what is in them."""
     want: Touched = run.want
+    rest = max((_rests.get(key, 0.0) for key in _with(run, "network", want.networks)), default=0.0)
+    if (left := rest - time.monotonic()) > 0:
+        return Wait(left, "the network was synced a moment ago")
     for group in _with(run, "security_group", want.groups):
         await sync_group(run.site, group)
     for network in _with(run, "network", want.networks):
@@ -169,6 +182,7 @@ async def apply(run: Run) -> None:
         await sync_router(run.site, router)
     for port in _with(run, "port", want.ports):
         await sync_port(run.site, port)
+    return None
 
 
 def _with(run: Run, kind: str, touched: Iterable[UUID]) -> list[UUID]:

@@ -56,6 +56,7 @@ async def forget(run: Run) -> None:
 
 
 async def base(run: Run) -> None:
+    """Also the undo of the record's end: it cannot come back, so what is left to remove is removed."""
     removed = run.done["disk"]
     if removed["gone"] and removed["image"]:
         await drop_base(run.site, UUID(removed["pool"]), UUID(removed["image"]))
@@ -84,7 +85,7 @@ DELETE = register(
         steps=(
             Step("unmake", unmake),
             Step("disk", release_disk),
-            Step("record", forget),
+            Step("record", forget, undo=base),
             Step("base", base),
         ),
         failed=fail,

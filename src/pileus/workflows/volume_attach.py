@@ -7,6 +7,7 @@ from pileus.core.block.records import Volume, VolumeState
 from pileus.core.block.volumes import Attach
 from pileus.core.cloud import Tx
 from pileus.core.compute.records import Server
+from pileus.drivers.errors import Missing, Refused
 from pileus.drivers.hypervisor.protocol import Hypervisor
 from pileus.workflows.disks import disk_of
 from pileus.workflows.engine import Run, Step, Workflow, register
@@ -36,6 +37,20 @@ async def unplug(run: Run) -> None:
     hypervisor = _hypervisor(run, server)
     if server is not None and hypervisor is not None:
         await hypervisor.detach_disk(server.id, volume.id)
+
+
+async def replug(run: Run) -> None:
+    """The guest has it again, as the record will say. A guest that cannot take it now is left without: detaching is
+    asked for again then, and succeeds."""
+    volume, server = await _look(run)
+    hypervisor = _hypervisor(run, server)
+    if server is None or hypervisor is None:
+        return
+    try:
+        if volume.id not in await hypervisor.disks(server.id):
+            await plug(run)
+    except (Missing, Refused):
+        return
 
 
 async def attached(run: Run, tx: Tx) -> None:
@@ -72,5 +87,7 @@ ATTACH = register(
     )
 )
 DETACH = register(
-    Workflow("volume.detach", steps=(Step("unplug", unplug),), finished=detached, failed=not_detached)
+    Workflow(
+        "volume.detach", steps=(Step("unplug", unplug, undo=replug),), finished=detached, failed=not_detached
+    )
 )

@@ -52,6 +52,7 @@ async def retain(tx: Tx, volume: Volume) -> None:
 
 
 async def base(run: Run) -> None:
+    """Also the undo of the record's end: it cannot come back, so what is left to remove is removed."""
     removed = run.done["content"]
     if removed["gone"] and removed.get("image"):
         await drop_base(run.site, UUID(removed["pool"]), UUID(removed["image"]))
@@ -69,7 +70,7 @@ async def fail(run: Run, tx: Tx, fault: str) -> None:
 WORKFLOW = register(
     Workflow(
         "volume.delete",
-        steps=(Step("content", remove), Step("record", forget), Step("base", base)),
+        steps=(Step("content", remove), Step("record", forget, undo=base), Step("base", base)),
         failed=fail,
     )
 )

@@ -1,14 +1,17 @@
 """Takes operations up, one per key at a time, and keeps its leases alive while it works on them."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
+import msgspec
 import structlog
 
+from pileus.core.cloud import Tx
 from pileus.core.operations import LIVE, Operation, Outcome
-from pileus.store import le, lt
+from pileus.store import Condition, View, le, lt
 from pileus.store.errors import Conflicted, Disconnected
 from pileus.workflows.engine import BLOCKED, WORKFLOWS, Fenced, advance
 from pileus.workflows.site import Site
@@ -17,6 +20,8 @@ log = structlog.get_logger()
 
 LEASE = 10.0
 HEARTBEAT = 3.0
+CLAIMS = 16
+"""Operations claimed in one transaction."""
 IDLE = 1.0
 """Longest sleep of the loop: how late another process's operation is seen."""
 
@@ -33,6 +38,8 @@ class Worker:
         self._wake = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
         self._beat: asyncio.Task[None] | None = None
+        self._looked = datetime.min.replace(tzinfo=UTC)
+        """When the leases of others were looked at."""
 
     async def start(self) -> None:
         if self.alone:
@@ -78,54 +85,67 @@ class Worker:
         room = self.concurrency - len(self.running)
         if room <= 0:
             return IDLE
-        now = self.cloud.now()
         async with self.cloud.store.view() as view:
-            due = await view.list(
-                Operation,
-                le("wake_at", now),
-                outcome=tuple(LIVE),
-                order=("wake_at", "sequence"),
-                limit=room + len(self.running),
-            )
-        for operation in due:
-            if operation.id not in self.running and (not operation.owner or self._expired(operation)):
-                await self._claim(operation)
+            due = await self._due(view, room)
+        for start in range(0, len(due), CLAIMS):
+            for operation in await self._claim(due[start : start + CLAIMS]):
+                self._begin(operation)
         async with self.cloud.store.view() as view:
-            free = await view.list(Operation, outcome=tuple(LIVE), owner="", order=("wake_at",), limit=1)
+            free = [operation for outcome in LIVE for operation in await self._free(view, outcome, 1)]
         if not free:
             return IDLE
-        return min(IDLE, max(0.0, (free[0].wake_at - self.cloud.now()).total_seconds()))
+        first = min(operation.wake_at for operation in free)
+        return min(IDLE, max(0.0, (first - self.cloud.now()).total_seconds()))
 
-    def _expired(self, operation: Operation) -> bool:
-        return operation.lease_until is None or operation.lease_until < self.cloud.now()
-
-    async def _claim(self, operation: Operation) -> None:
+    async def _due(self, view: View, room: int) -> list[Operation]:
+        """What nobody works on, and now and then what a worker that died has left."""
         now = self.cloud.now()
+        found = [
+            operation
+            for outcome in LIVE
+            for operation in await self._free(view, outcome, room, le("wake_at", now))
+        ]
+        found.sort(key=lambda operation: (operation.wake_at, operation.sequence))
+        if now - self._looked >= timedelta(seconds=HEARTBEAT):
+            self._looked = now
+            lost = await view.list(Operation, lt("lease_until", now), outcome=tuple(LIVE), limit=room)
+            found = [operation for operation in lost if operation.owner] + found
+        return [operation for operation in found if operation.id not in self.running][:room]
+
+    async def _free(self, view: View, outcome: Outcome, limit: int, *where: Condition) -> list[Operation]:
+        """One outcome at a time, so that an index gives the order however many wait."""
+        return await view.list(
+            Operation, *where, outcome=outcome, owner="", order=("wake_at", "sequence"), limit=limit
+        )
+
+    async def _claim(self, due: Sequence[Operation]) -> list[Operation]:
+        """Those that are ours now."""
         async with self.cloud.transaction() as tx:
-            held = await tx.maybe(Operation, operation.id)
-            if held is None or held.outcome not in LIVE or held.owner != operation.owner:
-                return
-            first = await tx.rows.one(
-                Operation,
-                lt("sequence", held.sequence),
-                key=held.key,
-                outcome=(Outcome.RUNNING, Outcome.UNWINDING),
-            )
-            if first is not None:
-                await tx.rows.update_where(
-                    Operation, {"wake_at": now + timedelta(seconds=BLOCKED)}, id=held.id
-                )
-                return
-            claim = {
-                "owner": self.owner,
-                "lease_until": now + timedelta(seconds=LEASE),
-                "started_at": held.started_at or now,
-            }
-            await tx.rows.update_where(Operation, claim, id=held.id)
-            held = await tx.get(Operation, held.id)
-        task = asyncio.create_task(self._work(held), name=f"{held.workflow} {held.id}")
-        self.running[held.id] = task
-        task.add_done_callback(lambda _: self._released(held.id))
+            return [ours for operation in due if (ours := await self._claim_one(tx, operation)) is not None]
+
+    async def _claim_one(self, tx: Tx, operation: Operation) -> Operation | None:
+        now = self.cloud.now()
+        held = await tx.maybe(Operation, operation.id)
+        if held is None or held.outcome not in LIVE or held.owner != operation.owner:
+            return None
+        unfinished = (Outcome.RUNNING, Outcome.UNWINDING)
+        first = await tx.rows.one(Operation, lt("sequence", held.sequence), key=held.key, outcome=unfinished)
+        if first is not None:
+            later = {"wake_at": now + timedelta(seconds=BLOCKED)}
+            await tx.rows.update_where(Operation, later, id=held.id)
+            return None
+        claim = {
+            "owner": self.owner,
+            "lease_until": now + timedelta(seconds=LEASE),
+            "started_at": held.started_at or now,
+        }
+        await tx.rows.update_where(Operation, claim, id=held.id)
+        return msgspec.structs.replace(held, **claim)
+
+    def _begin(self, operation: Operation) -> None:
+        task = asyncio.create_task(self._work(operation), name=f"{operation.workflow} {operation.id}")
+        self.running[operation.id] = task
+        task.add_done_callback(lambda _: self._released(operation.id))
 
     def _released(self, operation: UUID) -> None:
         self.running.pop(operation, None)

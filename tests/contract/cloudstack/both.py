@@ -54,9 +54,10 @@ async def offering(stack: Stack, name: str) -> str:
     return str(found["id"])
 
 
-async def network(stack: Stack, name: str = SOURCE_NAT, **params: Any) -> dict[str, Any]:
+async def network(stack: Stack, kind: str = SOURCE_NAT, /, **params: Any) -> dict[str, Any]:
+    """Of the offering of that name."""
     params = {"name": "inside", "displaytext": "The inside", "zoneid": await zone(stack), **params}
-    made = await stack.call("createNetwork", networkofferingid=await offering(stack, name), **params)
+    made = await stack.call("createNetwork", networkofferingid=await offering(stack, kind), **params)
     found: dict[str, Any] = made["network"]
     return found
 

@@ -1,5 +1,6 @@
 """A whole cloud in memory under CloudStack's face, and clients that sign as CloudStack's own do."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -12,6 +13,7 @@ from uuid import UUID
 import pytest
 from argon2 import PasswordHasher
 
+import pileus.core.records  # noqa: F401 - every table
 from pileus.app.bootstrap import bootstrap, join_host, join_pool
 from pileus.config import Config
 from pileus.core.block.records import StoragePool
@@ -38,6 +40,7 @@ from pileus.workflows.worker import Worker
 from tests.asgi import Client, Reply
 
 ENDPOINT = "/client/api"
+DEADLINE = 20.0
 FACTS = HostFacts(
     hostname="host-1",
     vcpus=64,
@@ -90,14 +93,16 @@ class Stack(Client):
     async def job(self, worker: Worker, command: str, **params: Any) -> Any:
         """An asynchronous command to its end: the job's result."""
         started = await self.call(command, **params)
-        await worker.idle()
+        async with asyncio.timeout(DEADLINE):
+            await worker.idle()
         done = await self.call("queryAsyncJobResult", jobid=started["jobid"])
         assert done["jobstatus"] == 1, done
         return done["jobresult"]
 
     async def failed(self, worker: Worker, command: str, **params: Any) -> Any:
         started = await self.call(command, **params)
-        await worker.idle()
+        async with asyncio.timeout(DEADLINE):
+            await worker.idle()
         done = await self.call("queryAsyncJobResult", jobid=started["jobid"])
         assert (done["jobstatus"], done["jobresultcode"]) == (2, done["jobresult"]["errorcode"]), done
         return done["jobresult"]

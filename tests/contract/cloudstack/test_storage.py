@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from pileus.core.block.records import Volume, VolumeState
+from pileus.core.block.records import SnapshotState, Volume, VolumeState
 from pileus.core.cloud import Cloud
 from pileus.core.quota import Usage
 from pileus.drivers.hypervisor.simulator import SimulatedHypervisor
@@ -49,7 +49,7 @@ async def used(cloud: Cloud, project: UUID, resource: str) -> int:
 
 def test_every_state_has_a_word() -> None:
     assert volumes.STATE.keys() == set(VolumeState)
-    assert snapshots.STATE.keys() == set(snapshots.SnapshotState)
+    assert snapshots.STATE.keys() == set(SnapshotState)
 
 
 async def test_disk_offerings_are_made_changed_and_deleted_by_administrators(
@@ -76,6 +76,7 @@ async def test_disk_offerings_are_made_changed_and_deleted_by_administrators(
         {"name": "any", "disksize": 1},
         {"name": "x", "disksize": 1, "provisioningtype": "fat"},
         {"name": "x", "disksize": 1, "tags": "ssd"},
+        {"name": "x", "disksize": 1, "encrypt": True},
     ):
         await bad(admin, cloud, "createDiskOffering", 431, **params)
 
@@ -266,13 +267,14 @@ async def test_bad_volumes_are_refused_and_nothing_is_made(
         await bad(member, cloud, "createVolume", 431, **params)
     await bad(member, cloud, "createVolume", 535, zoneid=place, diskofferingid=kind, size=60_000)
     volume = await made(member, worker, size=2)
-    for params in (
+    wrong: list[dict[str, Any]] = [
         {},
         {"size": 1},
         {"size": 1, "shrinkok": True},
         {"size": 2},
         {"diskofferingid": unknown()},
-    ):
+    ]
+    for params in wrong:
         await bad(member, cloud, "resizeVolume", 431, id=volume["id"], **params)
     assert "expunge=true" in await bad(member, cloud, "destroyVolume", 431, id=volume["id"])
     assert await member.job(worker, "destroyVolume", id=volume["id"], expunge=True) == {"success": True}

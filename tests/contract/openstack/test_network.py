@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -297,6 +298,16 @@ async def test_a_shared_network_is_seen_but_not_changed(member: Any, admin: Any)
     await refused(reply, 403, "PolicyNotAuthorized")
 
 
+async def test_the_subnets_of_an_external_network_are_its_owners(member: Any, admin: Any, external: Any):
+    (key,) = (await admin.get(f"{V2}/networks/{external['id']}")).json()["network"]["subnets"]
+    assert (await member.get(f"{V2}/networks/{external['id']}")).status == 200
+    assert (await member.get(f"{V2}/subnets?network_id={external['id']}")).json()["subnets"] == []
+    await refused(await member.get(f"{V2}/subnets/{key}"), 404, "SubnetNotFound")
+    assert (await admin.get(f"{V2}/subnets/{key}")).status == 200
+    taken = await make(member, "floatingips", "floatingip", floating_network_id=external["id"], subnet_id=key)
+    assert taken["floating_ip_address"].startswith("203.0.113.")
+
+
 async def test_lists_are_filtered_ordered_paged_and_narrowed(member: Any):
     for name in ("b", "a", "c"):
         await make(member, "networks", "network", name=name)
@@ -321,6 +332,20 @@ async def test_lists_are_filtered_ordered_paged_and_narrowed(member: Any):
     assert await names(query) == ["b"]
     for bad in ("limit=x", "sort_key=name&sort_dir=up", "sort_key=nothing", "marker=nothing&limit=1"):
         assert (await member.get(f"{V2}/networks?{bad}")).status == 400, bad
+
+
+@pytest.mark.parametrize(
+    ("filter_", "found"),
+    [("ip_address=10.7.0.7", 1), ("ip_address=10.7.0", 0), ("ip_address_substr=10.7.0", 1),
+     ("ip_address_substr=7.0.7", 1), ("ip_address_substr=10.8", 0)],
+)  # fmt: skip
+async def test_ports_are_found_by_their_address_or_a_part_of_it(member: Any, filter_: str, found: int):
+    network, _ = await inside(member)
+    fixed = [{"ip_address": "10.7.0.7"}]
+    port = await make(member, "ports", "port", network_id=network["id"], fixed_ips=fixed)
+    reply = await member.get(f"{V2}/ports?network_id={network['id']}&fixed_ips={filter_}")
+    listed = [one["id"] for one in reply.json()["ports"]]
+    assert (port["id"] in listed) is bool(found), listed
 
 
 async def test_a_stale_writer_is_told(member: Any):
@@ -394,6 +419,23 @@ async def test_a_floating_ip_needs_a_way_to_its_port(member: Any, external: Any)
     assert (await member.get(f"{V2}/floatingips")).json()["floatingips"] == []
     body = {"floatingip": {"floating_network_id": network["id"]}}
     await refused(await member.post(f"{V2}/floatingips", json=body), 400, "BadRequest")
+
+
+async def test_an_external_network_takes_its_idle_floating_ips_along_and_no_other(
+    member: Any, admin: Any, external: Any, routed: Any
+):
+    wanted = {"floating_network_id": external["id"]}
+    idle = await make(member, "floatingips", "floatingip", **wanted)
+    busy = await make(member, "floatingips", "floatingip", **wanted, port_id=routed["port"]["id"])
+    await refused(await admin.delete(f"{V2}/networks/{external['id']}"), 409, "NetworkInUse")
+    assert (await member.get(f"{V2}/floatingips/{idle['id']}")).status == 200
+    assert (await member.delete(f"{V2}/floatingips/{busy['id']}")).status == 204
+    reply = await member.put(
+        f"{V2}/routers/{routed['router']['id']}", json={"router": {"external_gateway_info": {}}}
+    )
+    assert reply.status == 200, reply.text
+    assert (await admin.delete(f"{V2}/networks/{external['id']}")).status == 204
+    assert (await member.get(f"{V2}/floatingips")).json()["floatingips"] == []
 
 
 async def test_port_forwardings(member: Any, external: Any, routed: Any, site: Site):
@@ -519,6 +561,9 @@ async def test_rules_come_once(member: Any):
         ({"protocol": "icmp", "port_range_min": 256}, "SecurityGroupInvalidIcmpValue"),
         ({"protocol": "icmp", "port_range_max": 1}, "SecurityGroupMissingIcmpType"),
         ({"protocol": "tcp", "port_range_min": 0, "port_range_max": 2}, "SecurityGroupInvalidPortValue"),
+        ({"protocol": "tcp", "port_range_min": -16, "port_range_max": 2}, "SecurityGroupInvalidPortValue"),
+        ({"protocol": "tcp", "port_range_min": 1, "port_range_max": 65536}, "SecurityGroupInvalidPortValue"),
+        ({"protocol": "tcp", "port_range_min": "x", "port_range_max": 2}, "SecurityGroupInvalidPortValue"),
         ({"protocol": "tcp", "port_range_min": 3, "port_range_max": 2}, "SecurityGroupInvalidPortRange"),
     ],
 )
@@ -526,6 +571,14 @@ async def test_rules_that_contradict_themselves_are_refused(member: Any, values:
     group = await make(member, "security-groups", "security_group", name="web")
     body = {"security_group_rule": {"security_group_id": group["id"], "direction": "ingress", **values}}
     await refused(await member.post(f"{V2}/security-group-rules", json=body), 400, type_)
+
+
+@pytest.mark.parametrize("group", ["no-uuid", str(uuid4()), 7])
+async def test_a_rule_names_no_group_that_is_not_there(member: Any, group: Any):
+    own = await make(member, "security-groups", "security_group", name="web")
+    rule = {"security_group_id": own["id"], "direction": "ingress", "remote_group_id": group}
+    reply = await member.post(f"{V2}/security-group-rules", json={"security_group_rule": rule})
+    await refused(reply, 404, "SecurityGroupNotFound")
 
 
 async def test_a_group_in_use_stays(member: Any):

@@ -310,6 +310,10 @@ class TestVolumes:
         reply = await member.post(f"{V3}/volumes", json={"volume": {"size": 2}})
         assert reply.status == 413
         assert reply.json()["overLimit"]["code"] == 413
+        assert reply.json()["overLimit"]["message"] == (
+            "Requested volume or snapshot exceeds allowed gigabytes quota. "
+            "Requested 2G, quota is 3G and 2G has been consumed."
+        )
         assert await usage(site, member.project) == {"volumes": 1, "volume_gib": 2}
 
     async def test_another_projects_volume_is_not_found(self, worker, member, other):
@@ -438,8 +442,6 @@ class TestLists:
             "limit=-1",
             "limit=x",
             "offset=x",
-            "marker=x",
-            f"marker={NOBODY}",
             "sort=nothing:asc",
             "sort=name:up",
             "bootable=perhaps",
@@ -457,6 +459,11 @@ class TestLists:
         reply = await member.get(f"{V3}/volumes/detail?{query}", headers=LATEST)
         assert reply.status == 400, reply.text
 
+    @pytest.mark.parametrize("marker", ["x", NOBODY])
+    @pytest.mark.parametrize("path", ["volumes", "volumes/detail", "snapshots", "snapshots/detail"])
+    async def test_a_marker_that_names_nothing_is_not_found(self, member, path, marker):
+        assert (await member.get(f"{V3}/{path}?marker={marker}")).status == 404
+
     async def test_unknown_filters_are_ignored_before_3_31(self, member, three):
         assert len((await member.get(f"{V3}/volumes?nonsense=1")).json()["volumes"]) == 3
 
@@ -466,8 +473,9 @@ class TestLists:
         while path:
             page = (await member.get(path, headers=LATEST)).json()
             assert page["count"] == 3
-            seen += page["volumes"][0]["name"]
+            seen += "".join(volume["name"] for volume in page["volumes"])
             following = page.get("volumes_links")
+            assert bool(following) is bool(page["volumes"]), "a full page has a link, also the last one"
             path = following[0]["href"].removeprefix("http://cloud.test") if following else ""
         assert seen == "abc"
 
@@ -759,6 +767,31 @@ class TestSnapshots:
         assert (await do(admin, key, "os-force_delete", {}, path="snapshots")).status == 202
 
 
+EXTENSIONS = ("os-vol-", "os-extended-snapshot-", "volume_image_metadata", "qos_specs_id")
+
+
+def extended(found):
+    """The keys that Cinder's extensions add, which are no part of the answer to a change."""
+    return {key for key in found if key.startswith(EXTENSIONS)}
+
+
+async def test_the_extensions_show_what_is_looked_at_and_not_what_was_just_changed(worker, admin):
+    fresh = {"volumes": await made(admin)}
+    await worker.idle()
+    fresh["snapshots"] = await made(admin, "snapshots", volume_id=fresh["volumes"]["id"])
+    reply = await admin.post(f"{V3}/types", json={"volume_type": {"name": "new"}})
+    fresh["types"] = reply.json()["volume_type"]
+    assert "os-volume-type-access:is_public" in fresh["types"]
+    for path, one in fresh.items():
+        envelope = "volume_type" if path == "types" else path.removesuffix("s")
+        url = f"{V3}/{path}/{one['id']}"
+        changed = (await admin.put(url, json={envelope: {"name": "other"}})).json()[envelope]
+        looked_at = (await admin.get(url)).json()[envelope]
+        assert not extended(one) - {"os-volume-type-access:is_public"}, path
+        assert not extended(changed), path
+        assert extended(looked_at), path
+
+
 class TestTypes:
     async def test_what_users_see(self, member):
         listed = (await member.get(f"{V3}/types")).json()["volume_types"]
@@ -869,6 +902,13 @@ class TestQuotasAndPlaces:
             ("cinder-volume", "up"),
         }
         assert len((await admin.get(f"{V3}/os-services?binary=cinder-volume")).json()["services"]) == 1
+        for host, binaries in (
+            ("pileus", {"cinder-scheduler", "cinder-volume"}),
+            ("pileus@primary", {"cinder-volume"}),
+            ("other", set()),
+        ):
+            listed = (await admin.get(f"{V3}/os-services?host={host}")).json()["services"]
+            assert {one["binary"] for one in listed} == binaries, host
         pools = (await admin.get(f"{V3}/scheduler-stats/get_pools?detail=true")).json()["pools"]
         assert pools[0]["name"] == "pileus@primary#primary"
         assert pools[0]["capabilities"]["total_capacity_gb"] == (1 << 44) / (1 << 30)

@@ -24,11 +24,16 @@ from pileus.core.operations import Accepted
 async def delete(
     cloud: Cloud, caller: Caller, key: UUID, *, revision: int | None = None, command: str = ""
 ) -> Accepted:
-    """Remove the network; its rows are gone at once, the operation clears the platform. Raises NetworkInUse."""
+    """Remove the network; its rows are gone at once, the operation clears the platform.
+
+    The addresses of an external network that stand for nothing go with it. Raises NetworkInUse for all else.
+    """
     async with cloud.transaction(caller) as tx:
         network = await visible.owned_network(tx, caller, key, "network.delete")
         unchanged_since(network, revision)
         router = await _dismantle(tx, network) if network.kind is NetworkKind.ISOLATED else None
+        for address in await tx.list(Address, external=network.id, port=None, router=None):
+            await forget_address(tx, address)
         await networks.drop(tx, network)
         for rule in await tx.list(FirewallRule, network=network.id):
             await tx.remove(rule)

@@ -138,14 +138,15 @@ def check_ports(rule: SecurityRule) -> None:
     if rule.protocol is None:
         raise RuleInvalid("ports without protocol", "Must also specify protocol if port range is given.")
     if rule.protocol in ICMP:
-        for field, value in (("port_range_min (type)", low), ("port_range_max (code)", high)):
+        for field, value in (("type (port_range_min)", low), ("code (port_range_max)", high)):
             if value is not None and not 0 <= value <= 255:
                 raise RuleInvalid(
                     "icmp value", f"Invalid value for ICMP {field} {value}. It must be 0 to 255."
                 )
         if low is None:
             raise RuleInvalid(
-                "icmp code alone", f"ICMP code (port-range-max) {high} is provided but ICMP type is missing."
+                "icmp code alone",
+                f"ICMP code (port-range-max) {high} is provided but ICMP type (port-range-min) is missing.",
             )
         return
     if rule.protocol not in PORTED:

@@ -205,15 +205,16 @@ async def show(cloud: Cloud, caller: Caller, key: UUID) -> Subnet:
 
 
 async def list_(cloud: Cloud, caller: Caller, **equals: Any) -> list[Subnet]:
-    """The subnets of all networks that the caller may see, in order of making."""
+    """The subnets of the caller's networks and of shared ones, in order of making."""
     order = ("created_at", "id")
     async with cloud.view() as look:
         if caller.admin:
             return await look.list(Subnet, **equals, order=order)
-        seen = tuple(network.id for network in await visible.networks(look, caller))
+        networks = await visible.networks(look, caller)
+        seen = {network.id for network in networks if visible.inside(caller, network)}
         asked = equals.pop("network", None)
         named = {asked} if isinstance(asked, UUID) else set(asked or seen)
-        return await look.list(Subnet, **equals, network=tuple(named & set(seen)), order=order)
+        return await look.list(Subnet, **equals, network=tuple(named & seen), order=order)
 
 
 async def _own(tx: Tx, caller: Caller, key: UUID, verb: str) -> Subnet:

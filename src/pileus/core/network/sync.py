@@ -1,5 +1,6 @@
 """The start of the work that makes the platform equal to the records; one waiting run serves every change before it."""
 
+from datetime import timedelta
 from uuid import UUID
 
 import msgspec
@@ -30,6 +31,8 @@ class Touched(msgspec.Struct, frozen=True, kw_only=True):
 
 
 NOTHING = Touched()
+SOON = timedelta(seconds=1)
+"""A run that rests, or waits for its platform, is due by then when something new is to be applied."""
 
 
 async def sync(
@@ -43,22 +46,31 @@ async def sync(
 ) -> Operation:
     """Start the subject's sync, or return the one that waits for its turn. `own`: the caller needs one of its own."""
     workflow = WORKFLOW[kind_of(type(subject))]
-    if not own and (waiting := await _waiting(tx, workflow, subject, touched)) is not None:
+    if not own and (waiting := await _waiting(tx, workflow, subject, touched, key)) is not None:
         return waiting
     return await tx.start(workflow, subject=subject, want=touched, key=key, command=command)
 
 
-async def _waiting(tx: Tx, workflow: str, subject: Record, touched: Touched) -> Operation | None:
+async def _waiting(
+    tx: Tx, workflow: str, subject: Record, touched: Touched, key: UUID | None
+) -> Operation | None:
     """A run that no worker has begun; touching its row keeps a worker from claiming it before our commit."""
     subject_id: UUID = subject.id  # type: ignore[attr-defined]
     found = await tx.list(
-        Operation, subject=subject_id, workflow=workflow, outcome=Outcome.RUNNING, owner="", cancelled=False
+        Operation,
+        key=key or subject_id,
+        subject=subject_id,
+        workflow=workflow,
+        outcome=Outcome.RUNNING,
+        owner="",
+        cancelled=False,
     )
     want = msgspec.json.encode(touched)
     for operation in found:
         if operation.want == want and not operation.done:
             held = {"id": operation.id, "owner": "", "outcome": Outcome.RUNNING, "cancelled": False}
-            if await tx.rows.update_where(Operation, {"wake_at": tx.cloud.now()}, **held):
+            soon = min(operation.wake_at, tx.cloud.now() + SOON)
+            if await tx.rows.update_where(Operation, {"wake_at": soon}, **held):
                 tx.rows.after_commit(lambda: tx.cloud.on_operation())
                 return operation
     return None

@@ -25,7 +25,12 @@ def projects(caller: Caller, equals: dict[str, Any]) -> dict[str, Any]:
 
 
 def open_to(caller: Caller, network: Network) -> bool:
-    return caller.sees(network.project) or network.shared or network.external
+    return inside(caller, network) or network.external
+
+
+def inside(caller: Caller, network: Network) -> bool:
+    """Whether the caller may look at the network's subnets: of one that is only external, its addresses suffice."""
+    return caller.sees(network.project) or network.shared
 
 
 async def network(look: Look, caller: Caller, key: UUID) -> Network:
@@ -72,6 +77,6 @@ async def subnet(look: Look, caller: Caller, key: UUID) -> Subnet:
     if found is not None and caller.sees(found.project):
         return found
     of = await look.maybe(Network, found.network) if found is not None else None
-    if found is None or of is None or not open_to(caller, of):
+    if found is None or of is None or not inside(caller, of):
         raise NotFound("Subnet", key)
     return found

@@ -8,7 +8,7 @@ from pileus.core.block import kinds, volumes
 from pileus.core.block.records import VolumeKind
 from pileus.core.cloud import Look
 from pileus.core.compute import servers
-from pileus.core.errors import Invalid
+from pileus.core.errors import Invalid, Unsupported
 from pileus.core.listing import page
 from pileus.faces.cloudstack.commands import Call, Listed, command, view
 from pileus.faces.cloudstack.errors import invalid, missing
@@ -37,6 +37,7 @@ class CreateDiskOffering(Params):
     size_gib: int | None = param("disksize", "size of its disks in GiB", default=None)
     customized: bool = param("customized", "whether whoever makes a disk says its size", default=False)
     provisioning: str = param("provisioningtype", "how disks are made; only thin", default=THIN)
+    encrypt: bool = param("encrypt", "whether its disks are encrypted, which is not done here", default=False)
 
 
 class UpdateDiskOffering(Params):
@@ -96,13 +97,13 @@ async def listing(call: Call, params: ListDiskOfferings) -> Listed[VolumeKind]:
     return Listed(found.items, found.total)
 
 
-@command(
-    "createDiskOffering", params=CreateDiskOffering, ignored=("storagetype", "displayoffering", "encrypt")
-)
+@command("createDiskOffering", params=CreateDiskOffering, ignored=("storagetype", "displayoffering"))
 async def create(call: Call, params: CreateDiskOffering) -> VolumeKind:
     """Creates a disk offering."""
     if params.provisioning.lower() != THIN:
         raise invalid(call.name, "provisioningtype", params.provisioning, "disks here are always thin.")
+    if params.encrypt:
+        raise Unsupported("Disks are not encrypted here; leave encrypt out.")
     if params.customized and params.size_gib:
         raise Invalid("A customized offering has no disksize: whoever makes a disk says its size.")
     if not params.customized and params.size_gib is None:

@@ -144,8 +144,7 @@ def conditions(params: ListNetworks, scope: owners.Scope, places: Zones) -> list
         where.append(eq("shared", True))
     elif scope.projects is not None and params.traffic.lower() != "public":
         mine = eq("project", scope.projects)
-        named = params.account or (params.project is not None and asked != "all")
-        where.append(mine if asked == "account" or named else any_of(mine, eq("shared", True)))
+        where.append(mine if asked == "account" else any_of(mine, eq("shared", True)))
     if params.id is not None:
         where.append(eq("id", params.id))
     if params.zone is not None:

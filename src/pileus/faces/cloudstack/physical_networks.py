@@ -13,7 +13,7 @@ from pileus.faces.cloudstack.commands import Call, Listed, command
 from pileus.faces.cloudstack.errors import invalid_id
 from pileus.faces.cloudstack.paging import window
 from pileus.faces.cloudstack.params import Listing, param
-from pileus.faces.cloudstack.places import check_zone, physical_id, zones
+from pileus.faces.cloudstack.places import Zones, check_zone, physical_id, zones
 from pileus.store import any_of, eq
 
 TRAFFIC = ("Guest", "Management", "Public")
@@ -112,10 +112,8 @@ async def ranges(call: Call, params: ListRanges) -> Listed[Any]:
             ]
         if params.physical is not None:
             networks = [each for each in networks if places.physical(each.zone) == params.physical]
-        made = await of_networks(look, networks)
-    found = [one | places.shown(one.pop("zone")) for one in made if params.id in (None, one["id"])]
-    for one in found:
-        one["physicalnetworkid"] = places.physical(one["zoneid"])
+        made = await of_networks(look, networks, places)
+    found = [one for one in made if params.id in (None, one["id"])]
     return Listed(found[skip : skip + limit], len(found))
 
 
@@ -123,7 +121,7 @@ def vlan(network: Network) -> str:
     return str(network.vlan) if network.vlan else "untagged"
 
 
-async def of_networks(look: Look, networks: Sequence[Network]) -> list[dict[str, Any]]:
+async def of_networks(look: Look, networks: Sequence[Network], places: Zones) -> list[dict[str, Any]]:
     """One for each stretch of addresses; the first of a subnet has the subnet's id, as addresses refer to it."""
     holders = await owners.shown(look, (network.project for network in networks))
     by_id = {network.id: network for network in networks}
@@ -134,7 +132,8 @@ async def of_networks(look: Look, networks: Sequence[Network]) -> list[dict[str,
             found.append(
                 {
                     "id": uuid5(subnet.id, first) if number else subnet.id,
-                    "zone": network.zone,
+                    "zoneid": places.shown(network.zone).get("zoneid"),
+                    "physicalnetworkid": places.physical(network.zone),
                     "networkid": network.id,
                     "vlan": f"vlan://{vlan(network)}",
                     "forvirtualnetwork": network.external,

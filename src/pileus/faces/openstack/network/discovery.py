@@ -25,6 +25,7 @@ EXTENSIONS = {
     "floating-ip-port-forwarding": "Floating IP Port Forwarding",
     "floating-ip-port-forwarding-description": "Floating IP Port Forwarding Description",
     "floating-ip-port-forwarding-port-ranges": "Floating IP Port Forwarding Port Ranges",
+    "ip-substring-filtering": "IP address substring filtering",
     "net-mtu": "Network MTU",
     "net-mtu-writable": "Network MTU (writable)",
     "network-ip-availability": "Network IP Availability",

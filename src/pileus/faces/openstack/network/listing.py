@@ -9,6 +9,8 @@ from pileus.faces.wire.request import Request
 
 Shown = dict[str, Any]
 CONTROLS = frozenset({"fields", "limit", "marker", "page_reverse", "sort_key", "sort_dir"})
+SUBSTRING = "_substr"
+"""Ends the name of a key whose value need only be a part (fixed_ips=ip_address_substr=10.0)."""
 TAGS = frozenset({"tags", "tags-any", "not-tags", "not-tags-any"})
 
 
@@ -47,6 +49,8 @@ def fits_in_list(held: Any, wanted: str) -> bool:
     if not isinstance(held, dict):
         return str(held) == wanted
     key, sign, value = wanted.partition("=")
+    if key.endswith(SUBSTRING) and sign:
+        return value in str(held.get(key.removesuffix(SUBSTRING), ""))
     return str(held.get(key)) == value if sign else wanted in map(str, held.values())
 
 

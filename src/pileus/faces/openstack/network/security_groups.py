@@ -3,10 +3,11 @@
 from typing import Any
 from uuid import UUID
 
+from pileus.core.errors import NotFound
 from pileus.core.network import groups, rules
 from pileus.core.network.groups import GroupChange, GroupWant
 from pileus.core.network.records import SecurityGroup, SecurityRule
-from pileus.core.network.rules import RuleWant
+from pileus.core.network.rules import RuleInvalid, RuleWant
 from pileus.faces.openstack.network import attributes as read
 from pileus.faces.openstack.network.attributes import Attribute, Unfit, build
 from pileus.faces.openstack.network.collection import COMMON, Collection, Shown, declare, stamps
@@ -22,6 +23,22 @@ def protocol(value: Any) -> str | None:
     if not isinstance(value, str | int) or isinstance(value, bool):
         raise Unfit(f"'{value}' is not a protocol's name or number")
     return str(value)
+
+
+def port(value: Any) -> int:
+    try:
+        number: int = read.integer(-1, 65535)(value)
+    except Unfit:
+        raise RuleInvalid("port value", f"Invalid value for port {str(value)[:40]}.") from None
+    return number
+
+
+def remote_group(value: Any) -> UUID:
+    """No group has a name that is no UUID."""
+    try:
+        return read.uuid(value)
+    except Unfit:
+        raise NotFound("SecurityGroup", str(value)[:255]) from None
 
 
 def group_view(group: SecurityGroup, held: list[SecurityRule]) -> Shown:
@@ -98,10 +115,10 @@ RULE_ATTRIBUTES = (
     ),
     Attribute("ethertype", read.one_of(ETHERTYPES), "ethertype"),
     Attribute("protocol", protocol, "protocol"),
-    Attribute("port_range_min", read.nullable(read.integer(-1, 65535)), "port_min"),
-    Attribute("port_range_max", read.nullable(read.integer(-1, 65535)), "port_max"),
+    Attribute("port_range_min", read.nullable(port), "port_min"),
+    Attribute("port_range_max", read.nullable(port), "port_max"),
     Attribute("remote_ip_prefix", read.nullable(read.cidr), "remote_cidr"),
-    Attribute("remote_group_id", read.nullable(read.uuid), "remote_group"),
+    Attribute("remote_group_id", read.nullable(remote_group), "remote_group"),
 )
 
 

@@ -49,6 +49,7 @@ class Part(Generic[T]):
     items: Sequence[T]
     count: int | None
     next: str | None
+    """There after every full part, as in the original, which does not look whether more follows."""
 
     def envelope(self, plural: str, shown: Sequence[Any]) -> dict[str, Any]:
         body: dict[str, Any] = {plural: shown}
@@ -162,13 +163,13 @@ async def listed(
         at = await mark(query["marker"], marked)
         more["after"] = tuple(getattr(at, name.lstrip("-")) for name in by)
     if not wanted.tests:
-        more["limit"] = offset + limit + 1
+        more["limit"] = offset + limit
     counted = request.version >= (3, 45) and flag("with_count", query.get("with_count", "false"))
     found = await rows(*wanted.where, **asked, **more)
     if wanted.tests:
         found = [item for item in found if all(test(item) for test in wanted.tests)]
     shown = found[offset : offset + limit]
-    following = link(request, shown[-1], limit) if shown and len(found) > offset + limit else None
+    following = link(request, shown[-1], limit) if shown and len(shown) == limit else None
     if not counted:
         return Part(shown, None, following)
     if not wanted.tests:
@@ -178,12 +179,11 @@ async def listed(
 
 
 async def mark(text: str, marked: Callable[[UUID], Awaitable[T]]) -> T:
+    """Raises NotFound, which says that it was the marker."""
     try:
         return await marked(parse_id(text, "marker"))
-    except NotFound as error:
-        raise Invalid(
-            f"marker [{text[:64]}] not found; use the id of the last item of the page before."
-        ) from error
+    except NotFound:
+        raise NotFound("marker", text[:64]) from None
 
 
 def link(request: Request, last: Any, limit: int) -> str:

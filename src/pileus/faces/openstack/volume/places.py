@@ -98,8 +98,14 @@ async def services(request: Request) -> dict[str, Any]:
         if request.version >= (3, 49):
             kept["backend_state"] = "up" if up else "down"
         shown.append(kept)
-    asked = {name: query[name] for name in ("host", "binary") if name in query}
-    return {"services": [one for one in shown if asked.items() <= one.items()]}
+    host, binary = query.get("host"), query.get("binary")
+    return {
+        "services": [
+            one
+            for one in shown
+            if host in (None, one["host"], one["host"].partition("@")[0]) and binary in (None, one["binary"])
+        ]
+    }
 
 
 def row(request: Request, binary: str, host: str, zone: str, *, up: bool) -> dict[str, Any]:

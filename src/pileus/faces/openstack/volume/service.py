@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pileus.core.errors import CoreError, Kind, NotFound
+from pileus.core.errors import CoreError, Kind, NotFound, QuotaExceeded
 from pileus.faces.openstack import wire
 from pileus.faces.openstack.volume.policies import POLICIES
 from pileus.faces.wire import STATUS, Request, Response, Service, Versions, WireError
@@ -23,6 +23,13 @@ STATUSES: Mapping[Kind, int] = {
 """A wrong state is bad input in the original."""
 WORDS = {"VolumeKind": "Volume type"}
 """The original's names of what was not found."""
+EXCEEDED = {
+    "volumes": "Maximum number of volumes allowed ({limit}) exceeded for quota 'volumes'.",
+    "snapshots": "Maximum number of snapshots allowed ({limit}) exceeded for quota 'snapshots'.",
+    "volume_gib": "Requested volume or snapshot exceeds allowed gigabytes quota. Requested {wanted}G, quota is "
+    "{limit}G and {used}G has been consumed.",
+}
+"""The original's sentences by quota; clients tell a quota from a rate limit by the word "exceed"."""
 
 
 class Errors(wire.Faults):
@@ -33,6 +40,8 @@ class Errors(wire.Faults):
         if isinstance(error, NotFound):
             what = WORDS.get(error.what, error.what)
             message = f"{what[:1].upper()}{what[1:]} {error.key} could not be found."
+        if isinstance(error, QuotaExceeded) and error.resource in EXCEEDED:
+            message = EXCEEDED[error.resource].format(limit=error.limit, used=error.used, wanted=error.wanted)
         fault: dict[str, Any] = {"code": code, "message": message}
         headers = {}
         if code == 413:

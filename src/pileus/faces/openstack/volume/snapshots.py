@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct
 from pileus.core.block import snapshots as core
 from pileus.core.block.records import Snapshot, SnapshotState
 from pileus.core.compute import hosts
-from pileus.core.errors import Invalid
+from pileus.core.errors import Invalid, NotFound
 from pileus.faces.openstack.volume import listing as lists
 from pileus.faces.openstack.volume import view
 from pileus.faces.openstack.volume.service import service
@@ -112,7 +112,7 @@ async def show(request: Request, snapshot: UUID) -> dict[str, Any]:
 
 
 class CreateSnapshot(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    volume_id: UUID
+    volume_id: UUID | None
     name: Text = UNSET
     display_name: Text = UNSET
     description: Text = UNSET
@@ -131,6 +131,8 @@ async def create(request: Request, body: CreateSnapshot) -> dict[str, Any]:
                 "Since microversion 3.66 the 'force' flag is invalid for this request; only a true one is ignored."
             )
         force = True
+    if body.volume_id is None:
+        raise NotFound("Volume", None)
     want = core.Create(
         volume=body.volume_id,
         name=text("name", body.name) or text("display_name", body.display_name),

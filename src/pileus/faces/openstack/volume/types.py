@@ -34,14 +34,20 @@ def view(request: Request, kind: VolumeKind) -> dict[str, Any]:
     }
     if request.allowed("volume_extension:access_types_extra_specs"):
         shown["extra_specs"] = specs(request, kind)
+    return shown
+
+
+def made_view(request: Request, kind: VolumeKind) -> dict[str, Any]:
+    """The answer to its making, which shows more than that to a change."""
+    shown = view(request, kind)
     if request.allowed("volume_extension:volume_type_access"):
         shown["os-volume-type-access:is_public"] = kind.public
     return shown
 
 
-def with_qos(request: Request, kind: VolumeKind) -> dict[str, Any]:
-    """What is looked at shows; the answer to its making does not."""
-    shown = view(request, kind)
+def full_view(request: Request, kind: VolumeKind) -> dict[str, Any]:
+    """What is looked at."""
+    shown = made_view(request, kind)
     if request.allowed("volume_extension:access_types_qos_specs_id"):
         shown["qos_specs_id"] = None
     return shown
@@ -56,7 +62,7 @@ async def index(request: Request) -> dict[str, Any]:
     size = window(whole("limit", query["limit"], 0) if "limit" in query else None, MAX_LIMIT)
     offset = whole("offset", query["offset"], 0) if "offset" in query else 0
     cut = page(request, found[offset:], size, MAX_LIMIT, key=lambda kind: kind.id, marker=query.get("marker"))
-    return {"volume_types": [with_qos(request, kind) for kind in cut.items], **cut.links("volume_type")}
+    return {"volume_types": [full_view(request, kind) for kind in cut.items], **cut.links("volume_type")}
 
 
 def suits(request: Request, kind: VolumeKind) -> bool:
@@ -86,12 +92,12 @@ def order(request: Request) -> Sequence[tuple[str, bool]]:
 
 @service.operation("GET", "/types/default", policy="volume_extension:type_get")
 async def default(request: Request) -> dict[str, Any]:
-    return {"volume_type": with_qos(request, await core.default(request.cloud))}
+    return {"volume_type": full_view(request, await core.default(request.cloud))}
 
 
 @service.operation("GET", "/types/{type}", policy="volume_extension:type_get")
 async def show(request: Request, type: UUID) -> dict[str, Any]:
-    return {"volume_type": with_qos(request, await core.show(request.cloud, request.caller, type))}
+    return {"volume_type": full_view(request, await core.show(request.cloud, request.caller, type))}
 
 
 class CreateType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -111,7 +117,7 @@ async def create(request: Request, body: CreateType) -> dict[str, Any]:
         public=flag("os-volume-type-access:is_public", body.public),
         extra_specs=pairs("extra_specs", body.extra_specs),
     )
-    return {"volume_type": view(request, made)}
+    return {"volume_type": made_view(request, made)}
 
 
 class UpdateType(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

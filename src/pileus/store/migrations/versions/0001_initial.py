@@ -411,7 +411,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_operation")),
     )
     with op.batch_alter_table("operation", schema=None) as batch_op:
-        batch_op.create_index("ix_operation_key_sequence", ["key", "sequence"], unique=False)
+        batch_op.create_index(
+            "ix_operation_key_outcome_sequence", ["key", "outcome", "sequence"], unique=False
+        )
         batch_op.create_index("ix_operation_outcome_wake_at", ["outcome", "wake_at"], unique=False)
         batch_op.create_index("ix_operation_project_sequence", ["project", "sequence"], unique=False)
         batch_op.create_index("ix_operation_subject_sequence", ["subject", "sequence"], unique=False)
