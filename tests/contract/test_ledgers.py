@@ -38,7 +38,7 @@ def test_cloudstack_does_what_its_ledger_says() -> None:
 
 
 def hollow(entry: Entry) -> bool:
-    return entry.state is State.PARTIAL and len(entry.missing.strip()) < len("a word or two")
+    return entry.state is State.PARTIAL and len(entry.missing.strip()) < len("why")
 
 
 @pytest.mark.parametrize("path", sorted(SPECS.glob("*.toml")), ids=lambda path: path.stem)

@@ -4,7 +4,7 @@ Everything is made once and left alone afterwards, so a start may be repeated an
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
@@ -48,6 +48,8 @@ SIZES = (
     ("xlarge", 4, 8192, 40),
 )
 """(name, virtual CPUs, MiB of memory, GiB of disk)."""
+TOGETHER = 200
+"""Hosts that join in one transaction."""
 DISK_KINDS = (("standard", 0), ("small-5", 5), ("medium-20", 20), ("large-100", 100))
 """(name, fixed GiB); 0: the caller names the size."""
 
@@ -223,8 +225,28 @@ async def _offers(tx: Tx) -> None:
 
 async def join_host(cloud: Cloud, driver: str, facts: HostFacts, pool: PoolFacts) -> Host:
     """Record a host by its name, or refresh what it is and has. Its switches (enabled, ratios) stay as they were set."""
-    now = cloud.now()
-    fresh: dict[str, Any] = {
+    return (await join_hosts(cloud, driver, [facts], pool))[0]
+
+
+async def join_hosts(cloud: Cloud, driver: str, facts: Sequence[HostFacts], pool: PoolFacts) -> list[Host]:
+    """Many at once, in the order of their facts."""
+    joined: list[Host] = []
+    for start in range(0, len(facts), TOGETHER):
+        chunk = facts[start : start + TOGETHER]
+        async with cloud.transaction() as tx:
+            names = tuple(each.hostname for each in chunk)
+            held = {host.hostname: host for host in await tx.list(Host, hostname=names)}
+            cluster = (await tx.list(Cluster, limit=1))[0]
+            for each in chunk:
+                joined.append(
+                    await _join(tx, cluster, held.get(each.hostname), _fresh(cloud, driver, each, pool))
+                )
+    return joined
+
+
+def _fresh(cloud: Cloud, driver: str, facts: HostFacts, pool: PoolFacts) -> dict[str, Any]:
+    return {
+        "hostname": facts.hostname,
         "hypervisor": driver,
         "hypervisor_type": facts.hypervisor,
         "hypervisor_version": facts.version,
@@ -236,28 +258,28 @@ async def join_host(cloud: Cloud, driver: str, facts: HostFacts, pool: PoolFacts
         "memory_mib": facts.memory_mib,
         "disk_gib": pool.total_bytes >> 30,
         "up": True,
-        "seen_at": now,
+        "seen_at": cloud.now(),
     }
-    async with cloud.transaction() as tx:
-        held = await tx.one(Host, hostname=facts.hostname)
-        if held is not None:
-            return await tx.put(replace(held, **fresh))
-        cluster = (await tx.list(Cluster, limit=1))[0]
-        return await tx.add(
-            Host(
-                id=cloud.new_id(),
-                number=await tx.next_number("host"),
-                zone=cluster.zone,
-                pod=cluster.pod,
-                cluster=cluster.id,
-                hostname=facts.hostname,
-                vcpu_ratio=cloud.config.vcpu_overcommit,
-                memory_ratio=cloud.config.memory_overcommit,
-                memory_mib_reserved=cloud.config.reserved_memory_mib,
-                created_at=now,
-                **fresh,
-            )
+
+
+async def _join(tx: Tx, cluster: Cluster, held: Host | None, fresh: Mapping[str, Any]) -> Host:
+    if held is not None:
+        return await tx.put(replace(held, **fresh))
+    config = tx.cloud.config
+    return await tx.add(
+        Host(
+            id=tx.cloud.new_id(),
+            number=await tx.next_number("host"),
+            zone=cluster.zone,
+            pod=cluster.pod,
+            cluster=cluster.id,
+            vcpu_ratio=config.vcpu_overcommit,
+            memory_ratio=config.memory_overcommit,
+            memory_mib_reserved=config.reserved_memory_mib,
+            created_at=tx.cloud.now(),
+            **fresh,
         )
+    )
 
 
 async def join_pool(cloud: Cloud, pool: StoragePool, facts: PoolFacts) -> StoragePool:

@@ -6,10 +6,10 @@ import gc
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from uuid import UUID
 
 import structlog
 import uvicorn
@@ -23,7 +23,6 @@ from pileus.core.block.records import StoragePool
 from pileus.core.cloud import Cloud
 from pileus.core.image.records import ImageStoreRecord
 from pileus.drivers.errors import Refused
-from pileus.drivers.hypervisor.protocol import Hypervisor
 from pileus.faces import metadata
 from pileus.reconcile.loop import Loop
 from pileus.store import Store, migrate, open_store
@@ -36,6 +35,8 @@ log = structlog.get_logger()
 COLLECT = (50_000, 20, 50)
 """Allocations before the garbage collector looks, and how much more rarely at what is older. Nearly everything here
 ends by its reference count; with Python's own figures a long list costs more collections than work."""
+SWITCH_SECONDS = 0.001
+"""How long a thread may keep the interpreter while the event loop waits for it."""
 
 
 class Lock:
@@ -112,12 +113,11 @@ class App:
             await self.platform.restore(cloud, opened)
         for pool in pools:
             await bootstrap.join_pool(cloud, pool, await opened[pool.id].facts())
-        hypervisors: dict[UUID, Hypervisor] = {}
         room = await opened[pools[0].id].facts()
         driver = "simulator" if self.config.simulate else "libvirt"
-        for hypervisor in self.platform.hosts:
-            host = await bootstrap.join_host(cloud, driver, await hypervisor.facts(), room)
-            hypervisors[host.id] = hypervisor
+        facts = [await hypervisor.facts() for hypervisor in self.platform.hosts]
+        hosts = await bootstrap.join_hosts(cloud, driver, facts, room)
+        hypervisors = dict(zip((host.id for host in hosts), self.platform.hosts, strict=True))
         images = self.platform.image_store(store.path)
         catalogue.load()
         return Site(
@@ -144,17 +144,19 @@ class App:
         while not server.started and not serving.done():
             await asyncio.sleep(0.01)
         if server.started:
-            settle_memory()
+            settle()
             running.note(self.config)
             ready()
         await serving
 
 
-def settle_memory() -> None:
-    """What was built for the start stays for good: no collection looks at it again."""
+def settle() -> None:
+    """What was built for the start stays for good: no collection looks at it again. The loop gets its turn back from
+    the threads that read long lists."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECT)
+    sys.setswitchinterval(SWITCH_SECONDS)
 
 
 def _listen(config: Config) -> socket.socket:

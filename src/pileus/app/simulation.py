@@ -37,11 +37,13 @@ class Simulation:
         self._pools: list[MemoryPool] = []
 
     async def start(self) -> None:
+        directory = self.config.state / "simulated"
+        directory.mkdir(exist_ok=True)
         for number in range(1, self.config.simulate + 1):
             name = f"sim-{number}"
             facts = HostFacts(hostname=name, reason="simulated", **HOST)  # type: ignore[arg-type]
-            directory = self.config.state / "simulated" / name
-            self.hosts.append(SimulatedHypervisor(uuid5(NAMES, name), facts, time.time, state=directory))
+            file = directory / f"{name}.guests"
+            self.hosts.append(SimulatedHypervisor(uuid5(NAMES, name), facts, time.time, state=file))
 
     @property
     def network(self) -> NetworkDriver:

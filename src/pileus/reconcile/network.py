@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from operator import attrgetter
 from uuid import UUID
 
 import msgspec
@@ -89,13 +90,13 @@ class Reconciler:
         return repairs
 
     def _turn(self, kind: Kind, keys: frozenset[UUID]) -> frozenset[UUID]:
-        """All of them, or the next of many."""
-        if len(keys) <= SLICE:
+        """All of them, or every so many-th of many: ids are random, so the turns are about equal."""
+        turns = -(-len(keys) // SLICE)
+        if turns <= 1:
             return keys
-        start = self._turns[kind] % len(keys)
-        self._turns[kind] = start + SLICE
-        inorder = sorted(keys)
-        return frozenset((inorder + inorder)[start : start + SLICE])
+        self._turns[kind] += 1
+        chosen = self._turns[kind] % turns
+        return frozenset(key for key in keys if key.int % turns == chosen)
 
     async def _recorded(self) -> tuple[dict[Kind, frozenset[UUID]], frozenset[UUID]]:
         """What should be there, and what an operation is at work on."""
@@ -113,7 +114,10 @@ class Reconciler:
         return recorded, frozenset(subjects | of_servers)
 
     async def _each(self, sync: Sync, keys: Iterable[UUID], failed: dict[UUID, str]) -> None:
-        for key in sorted(keys):
+        for key in sorted(keys, key=attrgetter("int")):
+            await asyncio.sleep(
+                0
+            )  # a sync may come to its end without waiting for anything, and there may be many
             try:
                 await sync(self.site, key)
             except Unreachable:

@@ -4,7 +4,7 @@ A server with a live operation is never touched; whatever is written is checked 
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -24,6 +24,10 @@ log = structlog.get_logger()
 
 LOOKS = 2
 """A guest without a record is removed when so many looks in a row found it."""
+HOSTS = 100
+"""Hosts that are looked at together."""
+SEEN_OLD = timedelta(seconds=30)
+"""The time at which a host was seen is written when it is so old."""
 SHOWN = {State.ACTIVE, State.STOPPED, State.PAUSED, State.SUSPENDED}
 
 SEEN: Mapping[Power, State] = {
@@ -67,21 +71,42 @@ class Servers:
         async with self.cloud.view() as look:
             known = await look.list(Host)
         reached = [host for host in known if host.id in self.site.hypervisors]
-        await asyncio.gather(*(self._host(host) for host in reached))
+        for start in range(0, len(reached), HOSTS):
+            await self._hosts(reached[start : start + HOSTS])
         await self.expunge()
 
-    async def _host(self, host: Host) -> None:
+    async def _hosts(self, hosts_: Sequence[Host]) -> None:
+        # Records first: what a guest does between the two readings is then newer than its record, and written
+        # only while the record is still the one that was read.
+        recorded: dict[UUID, dict[UUID, Server]] = {host.id: {} for host in hosts_}
+        async with self.cloud.view() as look:
+            for server in await look.list(Server, host=tuple(recorded)):
+                if server.host is not None:
+                    recorded[server.host][server.id] = server
+        same = await asyncio.gather(*(self._host(host, recorded[host.id]) for host in hosts_))
+        old = self.cloud.now() - SEEN_OLD
+        unchanged = [
+            host.id for host, is_same in zip(hosts_, same, strict=True) if is_same and host.seen_at < old
+        ]
+        await hosts.seen_again(self.cloud, unchanged)
+
+    async def _host(self, host: Host, recorded: Mapping[UUID, Server]) -> bool:
+        """Whether it answers, and is what it was."""
         hypervisor = self.site.hypervisor(host.id)
         try:
-            await self._refresh(host, await hypervisor.facts())
-            await self._compare(host, hypervisor)
+            same = await self._refresh(host, await hypervisor.facts())
+            await self._compare(host, hypervisor, recorded)
         except Unreachable as error:
             log.warning("host does not answer", host=host.hostname, error=str(error))
             await hosts.lost(self.cloud, host.id)
         except Refused as error:
             log.warning("host cannot be compared", host=host.hostname, error=str(error))
+        else:
+            return same
+        return False
 
-    async def _refresh(self, host: Host, facts: HostFacts) -> None:
+    async def _refresh(self, host: Host, facts: HostFacts) -> bool:
+        """Write what is new; whether nothing was."""
         told = {
             "vcpus": facts.vcpus,
             "memory_mib": facts.memory_mib,
@@ -92,13 +117,12 @@ class Servers:
             "acceleration": facts.acceleration,
             "acceleration_reason": facts.reason,
         }
+        if host.up and all(getattr(host, name) == value for name, value in told.items()):
+            return True
         await hosts.seen(self.cloud, host.id, told)
+        return False
 
-    async def _compare(self, host: Host, hypervisor: Hypervisor) -> None:
-        # Records first: what a guest does between the two readings is then newer than its record, and written
-        # only while the record is still the one that was read.
-        async with self.cloud.view() as look:
-            recorded = {server.id: server for server in await look.list(Server, host=host.id)}
+    async def _compare(self, host: Host, hypervisor: Hypervisor, recorded: Mapping[UUID, Server]) -> None:
         guests = await hypervisor.guests()
         for server in recorded.values():
             changed = drifted(server, guests.get(server.id))

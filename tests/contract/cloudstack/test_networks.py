@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from pileus.core.cloud import Cloud
 from pileus.core.network.records import FixedAddress, NetState, Network, Port, Router, Subnet
 from pileus.core.quota import Usage
+from pileus.drivers.errors import Refused
 from pileus.faces.cloudstack import network_view
 from pileus.faces.cloudstack.network_offerings import OFFERINGS
 from pileus.workflows.site import Site
@@ -451,3 +452,23 @@ async def test_neutron_sees_and_deletes_cloudstacks_networks(
         await asked(openstack, "DELETE", f"{V2}/networks/{one['id']}")
     await worker.idle()
     assert await member.call("listNetworks") == {}
+
+
+async def test_a_network_that_the_platform_refuses_says_so_and_a_restart_heals_it(
+    member: Stack, worker: Worker, site: Site
+) -> None:
+    fake: Any = site.network
+    fake.fail_next("apply_network", Refused("no bridge"), times=2)
+    params = {
+        "name": "x",
+        "zoneid": await zone(member),
+        "networkofferingid": await offering(member, SOURCE_NAT),
+    }
+    text = await member.refused("createNetwork", 530, **params)
+    assert "no bridge" in text
+    await worker.idle()
+    (seen,) = (await member.call("listNetworks", restartrequired=True))["network"]
+    assert (seen["name"], seen["state"]) == ("x", "Shutdown")
+    await member.job(worker, "restartNetwork", id=seen["id"])
+    (healed,) = (await member.call("listNetworks", id=seen["id"]))["network"]
+    assert (healed["state"], healed["restartrequired"]) == ("Implemented", False)

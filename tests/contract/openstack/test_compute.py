@@ -332,6 +332,20 @@ async def test_bad_input_is_named(
     assert message in reply.json()["badRequest"]["message"]
 
 
+async def test_a_server_has_only_so_much_metadata(member: Person, image: Image, network: Network) -> None:
+    limits = (await member.get(f"{BASE}/limits")).json()["limits"]["absolute"]
+    much = {f"k{number}": "v" for number in range(limits["maxServerMeta"] + 1)}
+    path = f"{BASE}/servers/{(await boot(member, image))['id']}/metadata"
+    body = {"name": "web", "flavorRef": "1", "imageRef": str(image.id), "metadata": much}
+    for reply in (
+        await member.post(f"{BASE}/servers", json={"server": body}),
+        await member.post(path, json={"metadata": much}),
+        await member.put(path, json={"metadata": much}),
+    ):
+        assert reply.status == 403, reply.text
+        assert reply.json()["forbidden"]["message"] == "Maximum number of metadata items exceeds 128"
+
+
 async def test_metadata_and_tags_are_changed(member: Person, image: Image, network: Network) -> None:
     path = f"{BASE}/servers/{(await boot(member, image))['id']}"
     assert (await member.post(f"{path}/metadata", json={"metadata": {"a": "1", "b": "2"}})).status == 200
@@ -445,8 +459,9 @@ async def test_key_pairs_are_made_and_imported(member: Person, admin: Person) ->
     assert again.status == 201
     assert again.json()["keypair"]["fingerprint"] == made["fingerprint"]
     assert (await member.post(f"{BASE}/os-keypairs", json={"keypair": {"name": "k"}})).status == 409
-    bad = {"keypair": {"name": "bad", "public_key": "ssh-rsa nonsense"}}
-    assert (await member.post(f"{BASE}/os-keypairs", json=bad)).status == 400
+    for public in ("ssh-rsa nonsense", "", " "):
+        bad = {"keypair": {"name": "bad", "public_key": public}}
+        assert (await member.post(f"{BASE}/os-keypairs", json=bad)).status == 400, public
     assert (
         await member.post(f"{BASE}/os-keypairs", json={"keypair": {"name": "n"}}, headers=LATEST)
     ).status == 400

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from pileus.core.cloud import Cloud
+from pileus.core.compute.records import Host
 from pileus.faces.openstack.network import SERVICE
 from pileus.faces.wire import ledger
 from pileus.workflows.site import Site
@@ -256,6 +257,26 @@ async def test_binding_is_an_administrators_to_see_and_set(member: Any, admin: A
     body = {"port": {"network_id": network["id"], "binding:host_id": "h"}}
     await refused(await member.post(f"{V2}/ports", json=body), 403, "PolicyNotAuthorized")
     assert (await admin.post(f"{V2}/ports", json=body)).status == 201
+
+
+async def test_a_port_is_bound_where_an_administrator_says(member: Any, admin: Any, cloud: Cloud):
+    async with cloud.view() as look:
+        (host, *_) = await look.list(Host)
+    network, _ = await inside(member)
+    wanted = {"network_id": network["id"], "binding:host_id": host.hostname}
+    port = await make(admin, "ports", "port", **wanted)
+    path = f"{V2}/ports/{port['id']}"
+    for reply in (await admin.get(path), await admin.put(path, json={"port": {"name": "n"}})):
+        assert reply.json()["port"]["binding:host_id"] == host.hostname
+        assert reply.json()["port"]["binding:vif_type"] == "ovs"
+    for name in ("", None, "no host of ours"):
+        reply = await admin.put(path, json={"port": {"binding:host_id": name}})
+        assert (reply.json()["port"]["binding:host_id"], reply.json()["port"]["binding:vif_type"]) == (
+            "",
+            "unbound",
+        )
+        reply = await admin.put(path, json={"port": {"binding:host_id": host.hostname}})
+        assert reply.json()["port"]["binding:host_id"] == host.hostname
 
 
 @pytest.mark.parametrize("name", ["shared", "router:external", "is_default"])

@@ -74,5 +74,5 @@ def test_a_large_cloud_is_applied_in_turns(here: Place, monkeypatch: pytest.Monk
     keys = frozenset(UUID(int=n) for n in range(8))
     reconciler = Reconciler(here.site)
     turns = [reconciler._turn(Kind.PORT, keys) for _ in range(3)]
-    assert {len(turn) for turn in turns} == {3}
+    assert all(0 < len(turn) <= 3 for turn in turns)
     assert frozenset().union(*turns) == keys

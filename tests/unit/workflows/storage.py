@@ -234,7 +234,8 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    monkeypatch.setattr("pileus.workflows.engine.RETRY", (0.01,))
     for module in pkgutil.iter_modules(pileus.workflows.__path__):
         importlib.import_module(f"pileus.workflows.{module.name}")
     url = f"sqlite:///{tmp_path / 'pileus.db'}"

@@ -13,7 +13,7 @@ from pileus.core.compute.records import Server, State
 from pileus.core.network.ports import NicWant
 from pileus.core.network.records import Network, Port, PortUse, Subnet
 from pileus.core.operations import Operation
-from pileus.workflows import server_interfaces, volume_create_for
+from pileus.workflows import catalogue
 from pileus.workflows.engine import WORKFLOWS, Workflow
 from tests.unit.workflows.test_servers import (
     DEADLINE,
@@ -29,7 +29,9 @@ from tests.unit.workflows.test_servers import (
 
 __all__ = ["world"]
 
-ATTACH, DETACH, FOR = server_interfaces.ATTACH, server_interfaces.DETACH, volume_create_for.WORKFLOW
+catalogue.load()
+ATTACH, DETACH = WORKFLOWS["server.attach_nic"], WORKFLOWS["server.detach_nic"]
+FOR = WORKFLOWS["volume.create_for"]
 EVERY = [(each, step) for each in (ATTACH, DETACH, FOR) for step in names(each)]
 ids = [f"{workflow.name}-{step}" for workflow, step in EVERY]
 
@@ -91,7 +93,7 @@ class Given:
 async def given(world: World) -> Given:
     server, now = await world.active(), world.cloud.now()
     async with world.cloud.transaction(world.caller) as tx:
-        stamps = {"created_at": now, "updated_at": now}
+        stamps: dict[str, Any] = {"created_at": now, "updated_at": now}
         network = await tx.add(Network(id=uuid4(), project=world.caller.home, name="two", **stamps))
         pools = (("10.5.0.2", "10.5.0.254"),)
         subnet = Subnet(

@@ -209,7 +209,6 @@ class TestFetching:
         workflow = image_fill.FETCH
         step = workflow.steps[0]
         impatient = (changed(step, patience=0.0), *workflow.steps[1:])
-        monkeypatch.setattr("pileus.workflows.engine.RETRY", (0.01,))
         monkeypatch.setitem(WORKFLOWS, "image.fetch", changed(workflow, steps=impatient))
         image = await fetched(world, address)
         assert image.state is ImageState.ERROR
@@ -307,8 +306,7 @@ class TestUploads:
             (done,) = await look.list(Operation, workflow="image.from_volume")
         assert (image.state, done.outcome) == (ImageState.ACTIVE, Outcome.DONE)
 
-    async def test_a_base_that_cannot_be_dropped_now_is_dropped_later(self, world, monkeypatch):
-        monkeypatch.setattr("pileus.workflows.engine.RETRY", (0.01,))
+    async def test_a_base_that_cannot_be_dropped_now_is_dropped_later(self, world):
         image = await image_with_base(world)
         world.pool.fail("delete_base", Refused("busy"), times=2)
         await images.delete(world.cloud, world.caller, image.id)

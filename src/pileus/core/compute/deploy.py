@@ -14,7 +14,7 @@ from pileus.core.block import volumes
 from pileus.core.block.records import Volume
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Tx
-from pileus.core.compute import key_pairs, sizes
+from pileus.core.compute import key_pairs, labels, sizes
 from pileus.core.compute.records import Host, Server, Size, Zone
 from pileus.core.errors import Invalid
 from pileus.core.facets import Facet
@@ -127,6 +127,7 @@ def check(want: Deploy) -> None:
         raise Invalid(
             f"User data is too large: {len(want.user_data)} bytes, at most {MAX_USER_DATA} are accepted."
         )
+    labels.check(want.metadata, want.tags)
     roots = [disk for disk in want.disks if disk.boot]
     if len(roots) + (want.image is not None) != 1:
         raise Invalid("A server boots from exactly one of an image and a boot volume.")

@@ -1,6 +1,6 @@
 """Zones and the hosts in them: where servers run, and whether new ones may come."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +11,8 @@ from pileus.core.cloud import Cloud, Look, Tx
 from pileus.core.compute.records import Host, Server, Zone
 from pileus.core.errors import InUse, NotFound
 from pileus.core.placement.inventory import known
+
+CHUNK = 500
 
 
 async def amend(tx: Tx, host: Host, **changes: Any) -> Host:
@@ -30,6 +32,14 @@ async def seen(cloud: Cloud, key: UUID, facts: Mapping[str, Any]) -> None:
         host = await tx.maybe(Host, key)
         if host is not None:
             await amend(tx, host, **facts, up=True, seen_at=cloud.now())
+
+
+async def seen_again(cloud: Cloud, keys: Sequence[UUID]) -> None:
+    """These hosts answered, and are what they were: only the time is written, which is no change of a host."""
+    for start in range(0, len(keys), CHUNK):
+        async with cloud.transaction() as tx:
+            chunk = tuple(keys[start : start + CHUNK])
+            await tx.rows.update_where(Host, {"seen_at": cloud.now()}, id=chunk, up=True)
 
 
 async def lost(cloud: Cloud, key: UUID) -> None:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud
+from pileus.core.compute import labels
 from pileus.core.compute.deploy import Build, Deploy, DiskWant, Source, deploy, hostname, password
 from pileus.core.compute.interfaces import attach_nic, detach_nic
 from pileus.core.compute.lifecycle import (
@@ -30,10 +31,8 @@ from pileus.core.compute.lifecycle import (
 from pileus.core.compute.records import Server
 from pileus.core.compute.remembered import remember
 from pileus.core.compute.states import HostUnready, Locked, StateConflict, Verb
-from pileus.core.errors import Invalid, NotFound
+from pileus.core.errors import NotFound
 
-MAX_METADATA = 128
-MAX_TAGS = 50
 PAGE = 500
 
 
@@ -94,18 +93,10 @@ async def update(
     async with cloud.transaction(caller) as tx:
         server = await caller.find(tx.rows, Server, key, "server.update")
         refuse_locked(caller, server)
-        check(changes)
+        labels.check(changes.get("metadata", ()), changes.get("tags", ()))
         await remember(tx, key, facets or {})
         changed = replace(server, **changes)
         return await tx.put(replace(changed, updated_at=cloud.now())) if changed != server else server
-
-
-def check(changes: Mapping[str, Any]) -> None:
-    metadata, tags = changes.get("metadata", {}), changes.get("tags", ())
-    if len(metadata) > MAX_METADATA:
-        raise Invalid(f"A server has at most {MAX_METADATA} metadata items; {len(metadata)} were given.")
-    if len(tags) > MAX_TAGS:
-        raise Invalid(f"The number of tags exceeded the per-server limit {MAX_TAGS}.")
 
 
 async def change_metadata(
@@ -126,7 +117,7 @@ async def change_metadata(
             if kept.pop(name, None) is None:
                 raise NotFound("Metadata item", name)
         changes = {"metadata": kept | dict(put or {})}
-        check(changes)
+        labels.check(changes.get("metadata", ()), changes.get("tags", ()))
         return await tx.put(replace(server, **changes, updated_at=cloud.now()))
 
 
@@ -138,7 +129,7 @@ async def change_tags(
         server = await caller.find(tx.rows, Server, key, "server.update")
         refuse_locked(caller, server)
         tags = tuple(dict.fromkeys(change(server.tags)))
-        check({"tags": tags})
+        labels.check((), tags)
         return await tx.put(replace(server, tags=tags, updated_at=cloud.now()))
 
 

@@ -53,6 +53,8 @@ class PortWant(msgspec.Struct, frozen=True, kw_only=True):
     """("", cidr): the port's own MAC."""
     device_text: str = ""
     owner_text: str = ""
+    host: UUID | None = None
+    """Where its client says that it is; a server that takes the port knows better."""
     dns_name: str = ""
     tags: tuple[str, ...] = ()
 
@@ -68,6 +70,7 @@ class PortChange(msgspec.Struct, frozen=True, kw_only=True):
     allowed_pairs: tuple[tuple[str, str], ...] | UnsetType = UNSET
     device_text: str | UnsetType = UNSET
     owner_text: str | UnsetType = UNSET
+    host: UUID | UnsetType | None = UNSET
     dns_name: str | UnsetType = UNSET
     tags: tuple[str, ...] | UnsetType = UNSET
 
@@ -222,6 +225,7 @@ async def _create(tx: Tx, caller: Caller, want: PortWant) -> Addressed:
         allowed_pairs=checked_pairs(want.allowed_pairs),
         device_text=want.device_text,
         owner_text=want.owner_text,
+        host=want.host,
         dns_name=want.dns_name,
         tags=want.tags,
     )
@@ -284,6 +288,8 @@ async def update(
         unchanged_since(port, revision)
         changes = given(change)
         fixed = changes.pop("fixed", None)
+        if port.use is not PortUse.NONE:
+            changes.pop("host", None)
         await _check(tx, port, changes)
         changed = await amend(tx, port, **changes)
         held = await plugs.addresses_of(tx, port.id)

@@ -75,7 +75,7 @@ def _injectable(
 
 class SimulatedHypervisor:
     """`clock` gives seconds; `stop_seconds` is how long a guest takes to do what it is asked.
-    With `state`, a directory, guests survive the process."""
+    With `state`, a file, guests survive the process."""
 
     def __init__(
         self,
@@ -107,9 +107,7 @@ class SimulatedHypervisor:
         self._screens: dict[UUID, RfbServer] = {}
         self._machines: dict[UUID, Machine] = {}
         if state is not None:
-            state.mkdir(parents=True, exist_ok=True)
-            kept = (msgspec.json.decode(file.read_bytes(), type=Machine) for file in state.glob("*.json"))
-            self._machines = {machine.guest.id: machine for machine in kept}
+            self._machines = remembered(state)
 
     # --- for tests and for the start of a simulation
 
@@ -203,8 +201,7 @@ class SimulatedHypervisor:
     async def undefine(self, guest: UUID) -> None:
         self._machines.pop(guest, None)
         self._close_screen(guest)
-        if self._state is not None:
-            self._file(self._state, guest).unlink(missing_ok=True)
+        self._write(guest)
 
     @_injectable
     async def power(self, guest: UUID) -> Power | None:
@@ -368,19 +365,40 @@ class SimulatedHypervisor:
 
     def _keep(self, machine: Machine) -> None:
         self._machines[machine.guest.id] = machine
-        if self._state is not None:
-            file = self._file(self._state, machine.guest.id)
-            fresh = file.with_suffix(".new")
-            fresh.write_bytes(msgspec.json.encode(machine))
-            fresh.replace(file)
+        self._write(machine)
 
-    def _file(self, state: Path, guest: UUID) -> Path:
-        return state / f"{guest}.json"
+    def _write(self, kept: Machine | UUID) -> None:
+        """One more line: a guest as it is now, or the id of one that is gone."""
+        if self._state is not None:
+            with self._state.open("ab", buffering=0) as file:
+                file.write(msgspec.json.encode(kept) + b"\n")
 
     def _close_screen(self, guest: UUID) -> None:
         screen = self._screens.pop(guest, None)
         if screen is not None:
             screen.close()
+
+
+def remembered(state: Path) -> dict[UUID, Machine]:
+    """The guests of a file, which is written anew without what is over. A last line that was cut off is left out."""
+    machines: dict[UUID, Machine] = {}
+    try:
+        lines = state.read_bytes().splitlines(keepends=True)
+    except FileNotFoundError:
+        return machines
+    for line in lines:
+        if not line.endswith(b"\n"):
+            break
+        kept = msgspec.json.decode(line, type=Machine | UUID)
+        if isinstance(kept, UUID):
+            machines.pop(kept, None)
+        else:
+            machines[kept.guest.id] = kept
+    if len(machines) < len(lines):
+        fresh = state.with_suffix(".new")
+        fresh.write_bytes(b"".join(msgspec.json.encode(machine) + b"\n" for machine in machines.values()))
+        fresh.replace(state)
+    return machines
 
 
 def console(machine: Machine) -> str:

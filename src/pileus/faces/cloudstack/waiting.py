@@ -9,7 +9,7 @@ from pileus.core.operations import Accepted, Operation, Outcome
 from pileus.faces.cloudstack.commands import Call
 from pileus.faces.cloudstack.errors import INTERNAL, TABLE, ApiError
 
-PATIENCE = 30.0
+PATIENCE = 10.0
 """Seconds; then the answer says what has been accepted, and the work goes on."""
 PAUSE = 0.01
 LONGEST_PAUSE = 0.25

@@ -89,6 +89,8 @@ async def create(request: Request, body: Create) -> Response:
     if kind not in (key_pairs.SSH, key_pairs.X509):
         raise Invalid(f"Invalid input for field/attribute type. Value: {kind[:40]}. It is ssh or x509.")
     public = body.public_key if isinstance(body.public_key, str) else ""
+    if isinstance(body.public_key, str) and not public.strip():
+        raise Invalid("Keypair data is invalid: public_key is empty; leave it out to have a pair made.")
     if version >= (2, 92) and not public:
         raise Invalid("Invalid input for field/attribute keypair. 'public_key' is a required property")
     if version < (2, 92) and any(sign in body.name for sign in "@."):

@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import UNSET, UnsetType
 
 from pileus.core.compute import quotas
-from pileus.core.compute.servers import MAX_METADATA
+from pileus.core.compute.labels import MAX_METADATA
 from pileus.core.errors import Invalid
 from pileus.faces.openstack.compute.parsing import Struct, number, truth
 from pileus.faces.openstack.compute.service import service

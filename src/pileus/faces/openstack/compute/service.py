@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pileus.core.compute.states import HostUnready, Locked, StateConflict
-from pileus.core.errors import CoreError, Kind, NotFound
+from pileus.core.errors import CoreError, Kind, NotFound, QuotaExceeded
 from pileus.faces.openstack import wire
 from pileus.faces.openstack.compute.policies import POLICIES
 from pileus.faces.openstack.compute.words import attribute
@@ -57,6 +57,8 @@ def sentence(error: CoreError | WireError) -> str:
             return f"Instance {error.server} is locked"
         case HostUnready():
             return f"Instance {error.server} is not ready: {error.public}"
+        case QuotaExceeded(resource="metadata_items"):
+            return f"Maximum number of metadata items exceeds {error.limit}"
         case NotFound():
             return f"{WORDS.get(error.what, error.what)} {error.key} could not be found."
     return error.public

@@ -35,7 +35,7 @@ def vnic(value: Any) -> None:
 
 
 def ignored(value: Any) -> None:
-    """An admin's hint where a port will be bound; the server that takes the port decides."""
+    """An admin's hint how a port will be bound; the server that takes the port decides."""
 
 
 ATTRIBUTES = (
@@ -52,7 +52,7 @@ ATTRIBUTES = (
     Attribute("device_owner", read.text(), "owner_text"),
     Attribute("dns_name", read.dns_label, "dns_name"),
     Attribute("binding:vnic_type", vnic, "nothing"),
-    Attribute("binding:host_id", ignored, "nothing"),
+    Attribute("binding:host_id", read.nullable(read.text()), "host"),
     Attribute("binding:profile", ignored, "nothing"),
     Attribute("extra_dhcp_opts", nothing, "nothing"),
 )
@@ -129,10 +129,20 @@ async def permit(request: Request, verb: str, fields: Mapping[str, Any], network
         request.enforce(f"{verb}_port:{name}", target)
 
 
+async def locate(request: Request, fields: dict[str, Any]) -> None:
+    """The host that a body names, by its id; a name that no host has says nothing."""
+    if fields.get("host"):
+        known = {name: key for key, name in (await core.host_names(request.cloud)).items()}
+        fields["host"] = known.get(fields["host"])
+    elif "host" in fields:
+        fields["host"] = None
+
+
 async def create(request: Request, items: list[dict[str, Any]]) -> list[Shown]:
     wants = []
     for item in items:
         await permit(request, "create", item, item["network"])
+        await locate(request, item)
         item.pop("nothing", None)
         wants.append(build(PortWant, item))
     return await shown(request, await core.create_all(request.cloud, request.caller, wants))
@@ -151,6 +161,7 @@ async def update(request: Request, key: UUID, fields: dict[str, Any], revision: 
     if any(a.core in fields for a in ATTRIBUTES if a.name in OF_OWNERS):
         port, _ = await core.show(request.cloud, request.caller, key)
         await permit(request, "update", fields, port.network)
+    await locate(request, fields)
     change = build(PortChange, fields)
     changed = await core.update(request.cloud, request.caller, key, change, revision=revision)
     return (await shown(request, [changed]))[0]

@@ -13,6 +13,7 @@ from pileus.core.block.records import Volume, VolumeKind
 from pileus.core.compute import hosts
 from pileus.core.errors import Conflict, Invalid, NotFound, Unsupported
 from pileus.core.image import images
+from pileus.core.image.records import Image
 from pileus.faces.openstack.volume import listing as lists
 from pileus.faces.openstack.volume import view
 from pileus.faces.openstack.volume.service import service
@@ -20,6 +21,8 @@ from pileus.faces.openstack.volume.words import STATUS, Flag, Text, flag, pairs,
 from pileus.faces.openstack.wire import parse_id
 from pileus.faces.wire import Request, Versioned
 
+KIND_OF_IMAGE = "cinder_img_volume_type"
+"""The property by which an image names the type of the volumes that are made from it."""
 FILTERS = (
     "name",
     "name~",
@@ -232,13 +235,15 @@ async def create(request: Request, body: CreateBody | StrictBody) -> dict[str, A
     """Empty, or from an image, a snapshot or a volume."""
     want = body.volume
     refuse_absent(request, want)
-    kind = await kind_named(request, want.volume_type) if want.volume_type else None
     image, snapshot = want.imageRef or want.image_id, want.snapshot_id
     if image:
         request.enforce("volume:create_from_image")
-    made_from = await image_key(request, image) if image else None
+    made_from = await image_named(request, image) if image else None
+    of_image = made_from.properties.get(KIND_OF_IMAGE) if made_from else None
+    wanted_kind = want.volume_type or of_image
+    kind = await kind_named(request, wanted_kind) if wanted_kind else None
     if made_from is not None and request.version >= (3, 46):
-        made_from, snapshot = await snapshot_of(request, made_from, snapshot)
+        made_from, snapshot = snapshot_of(made_from, snapshot)
     asked = core.Create(
         project=request.caller.home,
         name=text("name", want.name) or text("display_name", want.display_name),
@@ -246,7 +251,7 @@ async def create(request: Request, body: CreateBody | StrictBody) -> dict[str, A
         or text("display_description", want.display_description),
         size_gib=whole("size", want.size) if want.size is not None else 0,
         kind=kind.id if kind else None,
-        image=made_from,
+        image=made_from.id if made_from else None,
         snapshot=snapshot,
         volume=want.source_volid,
         zone=await zone_key(request, want.availability_zone, kind),
@@ -299,18 +304,18 @@ async def zone_key(request: Request, named: str | None, kind: VolumeKind | None)
     raise Invalid(f"Availability zone '{sought[:64]}' is invalid.")
 
 
-async def image_key(request: Request, named: str) -> UUID:
+async def image_named(request: Request, named: str) -> Image:
     """An image by id, by an address that ends with it, or by name."""
     cloud, caller = request.cloud, request.caller
     try:
-        return (await images.show(cloud, caller, UUID(named.rpartition("/")[2]))).id
+        return await images.show(cloud, caller, UUID(named.rpartition("/")[2]))
     except (ValueError, NotFound):
         found = await images.listing(cloud, caller, name=named)
     if len(found) > 1:
         raise Conflict(f"Multiple matches found for '{named[:64]}', use an ID to be more specific.")
     if not found:
         raise Invalid("Invalid image identifier or unable to access requested image.")
-    return found[0].id
+    return found[0]
 
 
 class Mapped(Struct, frozen=True):
@@ -321,12 +326,9 @@ class Mapped(Struct, frozen=True):
     boot_index: int | None = None
 
 
-async def snapshot_of(
-    request: Request, image: UUID, snapshot: UUID | None
-) -> tuple[UUID | None, UUID | None]:
+def snapshot_of(image: Image, snapshot: UUID | None) -> tuple[Image | None, UUID | None]:
     """An image without content that stands for a snapshot of a server's volume: that snapshot instead of it."""
-    held = await images.show(request.cloud, request.caller, image)
-    listed = held.properties.get("block_device_mapping", "")
+    listed = image.properties.get("block_device_mapping", "")
     try:
         mapped = msgspec.json.decode(listed, type=list[Mapped]) if listed else []
     except msgspec.DecodeError:
