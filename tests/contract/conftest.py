@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.contract.answered import ANSWERED, WALKERS
+from tests.quick import tmp_path
+
+__all__ = ["tmp_path"]
 
 HERE = Path(__file__).parent
 WHOLE = pytest.StashKey[bool]()

@@ -26,10 +26,11 @@ from pileus.drivers.hypervisor.simulator import SimulatedHypervisor
 from pileus.drivers.network.fake import FakeNetwork
 from pileus.drivers.volume.fake import MemoryImages, MemoryPool
 from pileus.faces.wire import Kernel, Service
-from pileus.store import REGISTRY, create_all, open_store
+from pileus.store import REGISTRY, open_store
 from pileus.workflows import catalogue
 from pileus.workflows.site import Site
 from pileus.workflows.worker import Worker
+from tests import schema
 from tests.contract.openstack.conftest import FACTS, POOL_FACTS, Person, give, person, usable
 
 DEADLINE = 20.0
@@ -140,7 +141,7 @@ async def opened(directory: Path, *, also: Furnish | None = None) -> AsyncIterat
         config = Config(state=directory / "state", simulate=1)
         config.state.mkdir(parents=True, exist_ok=True)
         path = directory / "pileus.db"
-        await create_all(f"sqlite:///{path}", REGISTRY)
+        await schema.create(f"sqlite:///{path}")
         store = await open_store(f"sqlite:///{path}")
         try:
             world = await make(Cloud(config, store), path, also)

@@ -1,6 +1,7 @@
 """Bringing a database to the schema of this program, and telling whether it is there.
 
-Alembic keeps its context in the process, and it is synchronous: so all of it runs in a thread, one at a time.
+Alembic keeps its context in the process, and it is synchronous: so all of it runs in a thread, one at a time. It is
+imported only where there is something to do, for a start that finds its schema in order should not pay for it.
 """
 
 import asyncio
@@ -8,15 +9,9 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -25,6 +20,10 @@ from pileus.store.errors import Disconnected, Failed, StoreError
 from pileus.store.postgres import ERRORS as POSTGRES_ERRORS
 from pileus.store.postgres import translate
 from pileus.store.records import REGISTRY, Registry
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.migration import MigrationContext
 
 R = TypeVar("R")
 Work = Callable[[sa.Connection], R]
@@ -35,8 +34,13 @@ ADVISORY_LOCK = 0x70696C657573
 ONE_AT_A_TIME = threading.Lock()
 
 
+VERSION = sa.table("alembic_version", sa.column("version_num"))
+
+
 async def migrate(url: str) -> list[str]:
     """Apply all that is missing, or nothing; returns the revisions applied. May be repeated, and raced."""
+    if await schema_version(url) == newest(MIGRATIONS):
+        return []
     return await in_transaction(url, lambda connection: upgrade(connection, MIGRATIONS))
 
 
@@ -49,6 +53,8 @@ async def drift(url: str, registry: Registry = REGISTRY) -> list[str]:
     """How the database differs from the declared tables, a line each; empty when they are equal."""
 
     def compare(connection: sa.Connection) -> list[str]:
+        from alembic.autogenerate import compare_metadata
+
         return [str(difference) for difference in compare_metadata(context(connection), registry.metadata)]
 
     return await in_transaction(url, compare)
@@ -73,7 +79,7 @@ def run_sqlite(url: str, work: Work[R]) -> R:
     try:
         with ONE_AT_A_TIME, engine.begin() as connection:
             return work(connection)
-    except (sa.exc.DBAPIError, sqlite3.Error, CommandError) as error:
+    except (sa.exc.DBAPIError, sqlite3.Error) as error:
         raise Failed(f"migration of {path}: {error}") from error
 
 
@@ -91,7 +97,7 @@ async def work_on_postgres(url: str, work: Work[R]) -> R:
         async with engine.begin() as connection:
             await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_LOCK)))
             return await connection.run_sync(work)
-    except (sa.exc.DBAPIError, CommandError) as error:
+    except sa.exc.DBAPIError as error:
         raise Failed(f"migration of {engine.url.database}: {error}") from error
     except POSTGRES_ERRORS as error:
         told: StoreError = translate(error)
@@ -100,16 +106,28 @@ async def work_on_postgres(url: str, work: Work[R]) -> R:
         await engine.dispose()
 
 
-def context(connection: sa.Connection) -> MigrationContext:
+def context(connection: sa.Connection) -> "MigrationContext":
+    from alembic.migration import MigrationContext
+
     return MigrationContext.configure(connection, opts={"compare_type": True})
 
 
 def current(connection: sa.Connection) -> str | None:
-    return context(connection).get_current_revision()
+    if not sa.inspect(connection).has_table(VERSION.name):
+        return None
+    found: str | None = connection.execute(sa.select(VERSION.c.version_num)).scalar()
+    return found
 
 
-def configuration(connection: sa.Connection, scripts: Path, registry: Registry = REGISTRY) -> Config:
+def newest(scripts: Path) -> str:
+    """Scripts are named after their revisions, which are numbers in order."""
+    return max(path.name.partition("_")[0] for path in (scripts / "versions").glob("[0-9]*_*.py"))
+
+
+def configuration(connection: sa.Connection, scripts: Path, registry: Registry = REGISTRY) -> "Config":
     """What env.py needs travels in `attributes`; there is no alembic.ini."""
+    from alembic.config import Config
+
     config = Config(attributes={"connection": connection, "metadata": registry.metadata})
     config.set_main_option("script_location", str(scripts).replace("%", "%%"))
     config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
@@ -118,11 +136,18 @@ def configuration(connection: sa.Connection, scripts: Path, registry: Registry =
 
 
 def upgrade(connection: sa.Connection, scripts: Path) -> list[str]:
+    from alembic import command
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+
     config = configuration(connection, scripts)
     before = current(connection)
     known: Any = ScriptDirectory.from_config(config)
     if before is not None and before not in {script.revision for script in known.walk_revisions()}:
         raise Failed(f"the database is at revision {before}, which this program does not know: it is too old")
-    applied = [script.revision for script in known.iterate_revisions("head", before or "base")]
-    command.upgrade(config, "head")
+    try:
+        applied = [script.revision for script in known.iterate_revisions("head", before or "base")]
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise Failed(f"migration: {error}") from error
     return applied[::-1]

@@ -11,7 +11,7 @@ from pileus.store.columns import Dialect
 from pileus.store.errors import Conflicted, Disconnected, Duplicate, Failed, StoreError, Unstorable
 from pileus.store.records import LAYOUTS
 from pileus.store.shield import to_the_end
-from pileus.store.statements import Statement, Statements
+from pileus.store.statements import Statement, statements
 from pileus.store.transactions import Row, Transaction, View
 
 R = TypeVar("R")
@@ -104,7 +104,7 @@ class PostgresStore:
         self._unused = asyncio.Event()
         self._unused.set()
         self._closed = False
-        self._known = Statements("postgresql")
+        self._known = statements("postgresql")
         self._inside: set[asyncio.Task[object] | None] = set()
 
     @classmethod

@@ -17,7 +17,7 @@ from typing import TypeVar
 from pileus.store.columns import Dialect
 from pileus.store.errors import Conflicted, Disconnected, Duplicate, Failed, StoreError, Unstorable
 from pileus.store.shield import to_the_end
-from pileus.store.statements import Statement, Statements
+from pileus.store.statements import Statement, statements
 from pileus.store.transactions import Row, Transaction, View
 
 R = TypeVar("R")
@@ -263,7 +263,7 @@ class SqliteStore:
 
     def __init__(self, url: str) -> None:
         self._path = path_of(url)
-        self._known = Statements("sqlite")
+        self._known = statements("sqlite")
         self._threads = ThreadPoolExecutor(2, "sqlite-reader")
         self._readers: list[SqliteConnection] = []
         self._closed = False

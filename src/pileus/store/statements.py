@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -174,6 +175,12 @@ class Statements:
         compiled: Any = built.compile(dialect=self._compiler, compile_kwargs={"render_postcompile": True})
         order = tuple(int(name[1:]) for name in compiled.positiontup or ())
         return Statement(str(compiled), None if order == tuple(range(len(order))) else order)
+
+
+@cache
+def statements(dialect: Dialect) -> Statements:
+    """One set a process: stores of one dialect share what was compiled."""
+    return Statements(dialect)
 
 
 def get(build: Builder, lock: bool) -> sa.Select[Any]:

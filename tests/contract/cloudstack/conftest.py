@@ -33,10 +33,11 @@ from pileus.faces import cloudstack
 from pileus.faces.cloudstack.catalogue import CATALOGUE
 from pileus.faces.cloudstack.commands import COMMANDS
 from pileus.faces.wire import Kernel
-from pileus.store import REGISTRY, create_all, open_store
+from pileus.store import open_store
 from pileus.workflows import catalogue, image_upload
 from pileus.workflows.site import Site
 from pileus.workflows.worker import Worker
+from tests import schema
 from tests.asgi import Client, Reply
 
 ENDPOINT = "/client/api"
@@ -141,7 +142,7 @@ def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def cloud(config: Config, tmp_path: Path) -> AsyncIterator[Cloud]:
     url = f"sqlite:///{tmp_path / 'pileus.db'}"
-    await create_all(url, REGISTRY)
+    await schema.create(url)
     store = await open_store(url)
     try:
         yield Cloud(config, store)

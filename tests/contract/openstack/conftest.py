@@ -4,6 +4,7 @@ import importlib
 import pkgutil
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from uuid import UUID
 
@@ -27,9 +28,10 @@ from pileus.drivers.network.fake import FakeNetwork
 from pileus.drivers.volume.fake import MemoryImages, MemoryPool
 from pileus.drivers.volume.protocol import PoolFacts
 from pileus.faces.wire import Kernel, Service
-from pileus.store import REGISTRY, create_all, open_store
+from pileus.store import open_store
 from pileus.workflows.site import Site
 from pileus.workflows.worker import Worker
+from tests import schema
 from tests.asgi import Client
 
 FACTS = HostFacts(
@@ -66,7 +68,7 @@ def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def cloud(config: Config, tmp_path: Path) -> AsyncIterator[Cloud]:
     url = f"sqlite:///{tmp_path / 'pileus.db'}"
-    await create_all(url, REGISTRY)
+    await schema.create(url)
     store = await open_store(url)
     try:
         yield Cloud(config, store)
@@ -127,14 +129,15 @@ def usable() -> Iterator[Service]:
         yield from services(package)
 
 
+@cache
+def whole() -> Kernel:
+    """Built once: its routes and policies are the same for every cloud."""
+    return Kernel(usable(), access_log=False)
+
+
 @pytest.fixture
 def kernel(site: Site) -> Kernel:
-    return Kernel(
-        usable(),
-        cloud=site.cloud,
-        site=site,
-        access_log=False,
-    )
+    return whole().serving(site.cloud, site)
 
 
 async def person(kernel: Kernel, cloud: Cloud, name: str) -> Person:

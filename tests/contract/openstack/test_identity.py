@@ -145,8 +145,6 @@ WRONG = {
     "a project without a role": by_password(named("other"), scope={"project": named("admin")}),
     "a domain without a role": by_password(named("other"), scope={"domain": {"id": "default"}}),
     "the system without a role": by_password(named("other"), scope={"system": {"all": True}}),
-    "a token that is none": by_token("gAAAAABmadeup"),
-    "an empty token": by_token(""),
     "an unknown application credential": by_application(NOBODY, "x"),
     "an unknown method": {"auth": {"identity": {"methods": ["totp"]}}},
     "a very long password": by_password(named("other"), "x" * 5000),
@@ -199,6 +197,15 @@ async def test_a_token_of_a_token_lives_no_longer_and_remembers_the_first(anyone
     assert token["expires_at"] == before["expires_at"]
     assert token["audit_ids"][1] == before["audit_ids"][0]
     assert token["project"]["id"] == other.project.id.hex
+
+
+@pytest.mark.parametrize("token", ["", "gAAAAABmadeup", "revoked"])
+async def test_a_token_that_proves_nothing_is_not_found(anyone, other, token):
+    if token == "revoked":
+        token = other.token
+        assert (await other.delete(TOKENS, headers={"x-subject-token": token})).status == 204
+    reply = await anyone.post(TOKENS, json=by_token(token))
+    assert (reply.status, reply.json()["error"]["code"]) == (404, 404)
 
 
 async def test_validation_of_ones_own_and_of_other_tokens(admin, member, other):

@@ -18,11 +18,12 @@ from pileus.core.compute.records import Zone
 from pileus.core.errors import NoCapacity
 from pileus.core.operations import Operation, Outcome
 from pileus.drivers.errors import Refused, Unreachable
-from pileus.store import REGISTRY, Store, create_all, open_store
+from pileus.store import Store, open_store
 from pileus.workflows import engine
 from pileus.workflows.engine import Fenced, Run, Step, Wait, Workflow, advance, register
 from pileus.workflows.site import Site
 from pileus.workflows.worker import Worker
+from tests import schema
 
 
 class World:
@@ -57,7 +58,7 @@ class World:
 
 @pytest.fixture
 async def store(database_url: str) -> AsyncIterator[Store]:
-    await create_all(database_url, REGISTRY)
+    await schema.create(database_url)
     opened = await open_store(database_url)
     yield opened
     await opened.close()

@@ -38,11 +38,12 @@ from pileus.drivers.network.protocol import Kind
 from pileus.drivers.volume.fake import MemoryImages, MemoryPool
 from pileus.drivers.volume.protocol import PoolFacts
 from pileus.reconcile.servers import Servers
-from pileus.store import REGISTRY, create_all, open_store
+from pileus.store import open_store
 from pileus.workflows import server_delete, server_deploy, server_power
 from pileus.workflows.engine import WORKFLOWS, Do, Run, Workflow
 from pileus.workflows.site import Site
 from pileus.workflows.worker import Worker
+from tests import schema
 
 DEADLINE = 20.0
 FACTS = HostFacts(
@@ -131,7 +132,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     for module in pkgutil.iter_modules(pileus.workflows.__path__):
         importlib.import_module(f"pileus.workflows.{module.name}")
     url = f"sqlite:///{tmp_path / 'pileus.db'}"
-    await create_all(url, REGISTRY)
+    await schema.create(url)
     store = await open_store(url)
     cloud = Cloud(Config(state=tmp_path / "state", simulate=1), store)
     await bootstrap(cloud)

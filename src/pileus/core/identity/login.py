@@ -8,7 +8,7 @@ import msgspec
 
 from pileus.core.caller import MANAGER, Caller
 from pileus.core.cloud import Cloud, Look
-from pileus.core.errors import Forbidden, Invalid
+from pileus.core.errors import Forbidden, Invalid, NotFound, Unauthenticated
 from pileus.core.identity import access, applications, authority, domains, users
 from pileus.core.identity import secrets as vault
 from pileus.core.identity.access import Session, effective, enabled_domain, refuse_expired, resolve
@@ -138,7 +138,10 @@ async def _proven(cloud: Cloud, proof: Proof) -> Proven:
     if isinstance(proof, ByPassword):
         return Proven(user=await by_password(cloud, proof))
     if isinstance(proof, ByToken):
-        session = await access.present(cloud, proof.token)
+        try:
+            session = await access.present(cloud, proof.token)
+        except Unauthenticated as error:
+            raise NotFound("Token", "that was to be the proof", private=error.private) from None
         return Proven(user=session.user, parent=session, credential=session.application_credential)
     return await _by_application_credential(cloud, proof)
 

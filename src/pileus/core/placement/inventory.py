@@ -3,6 +3,7 @@
 It only proposes; the claim's transaction decides. So a stale figure costs one more try, never an overbooked host.
 """
 
+import asyncio
 import time
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
@@ -10,11 +11,11 @@ from uuid import UUID
 
 import msgspec
 
-from pileus.core.cloud import Cloud, Look
+from pileus.core.cloud import Cloud
 from pileus.core.compute.records import Host
 from pileus.core.identity.percloud import per_cloud
 
-FRESH = 5.0
+FRESH = 30.0
 """Seconds after which other processes' claims are worth a new reading."""
 
 
@@ -74,8 +75,10 @@ class Inventory:
     def __init__(self) -> None:
         self._rooms: dict[UUID, Room] = {}
         self._generations: dict[UUID, int] = {}
-        self._order: list[tuple[int, UUID]] = []
-        self._read_at = float("-inf")
+        self._order: list[tuple[int, int, UUID]] = []
+        """Free memory, the host's id as a number (ids themselves compare slowly), and the id."""
+        self.read_at = float("-inf")
+        self.reading = asyncio.Lock()
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -91,29 +94,32 @@ class Inventory:
         made = room(host)
         self._rooms[host.id] = made
         self._generations[host.id] = host.generation
-        insort(self._order, (made.memory_mib, host.id))
+        insort(self._order, (made.memory_mib, host.id.int, host.id))
 
     def forget(self, host: UUID) -> None:
         old = self._rooms.pop(host, None)
         self._generations.pop(host, None)
         if old is not None:
-            del self._order[bisect_left(self._order, (old.memory_mib, host))]
+            del self._order[bisect_left(self._order, (old.memory_mib, host.int, host))]
 
     def fill(self, hosts: Iterable[Host]) -> None:
-        """Replace everything by a reading of all hosts."""
-        listed = list(hosts)
-        self._rooms = {host.id: room(host) for host in listed}
-        self._generations = {host.id: host.generation for host in listed}
-        self._order = sorted((made.memory_mib, made.host) for made in self._rooms.values())
-        self._read_at = time.monotonic()
+        """Replace everything by a reading of all hosts, but for what a commit told of since."""
+        rooms: dict[UUID, Room] = {}
+        generations: dict[UUID, int] = {}
+        for host in hosts:
+            known = self._generations.get(host.id, -1)
+            rooms[host.id] = room(host) if host.generation > known else self._rooms[host.id]
+            generations[host.id] = max(host.generation, known)
+        self._rooms, self._generations = rooms, generations
+        self._order = sorted((made.memory_mib, made.host.int, made.host) for made in rooms.values())
 
     @property
     def stale(self) -> bool:
-        return time.monotonic() - self._read_at > FRESH
+        return time.monotonic() - self.read_at > FRESH
 
     def descending(self, need: Need) -> Iterator[Room]:
         """Hosts with memory enough, the emptiest first."""
-        for memory, host in reversed(self._order):
+        for memory, _, host in reversed(self._order):
             if memory < need.memory_mib:
                 return
             yield self._rooms[host]
@@ -128,13 +134,13 @@ def known(cloud: Cloud) -> Inventory:
 
 
 async def current(cloud: Cloud, *, anew: bool = False) -> Inventory:
-    """The inventory, read anew where it is stale or `anew` is asked."""
-    inventory = _of(cloud)
+    """The inventory, read anew where it is stale or `anew` is asked; those who ask together share one reading."""
+    inventory, asked = _of(cloud), time.monotonic()
     if anew or inventory.stale:
-        async with cloud.view() as look:
-            await refill(inventory, look)
+        async with inventory.reading:
+            if inventory.read_at < asked:
+                began = time.monotonic()
+                async with cloud.view() as look:
+                    inventory.fill(await look.list(Host))
+                inventory.read_at = began
     return inventory
-
-
-async def refill(inventory: Inventory, look: Look) -> None:
-    inventory.fill(await look.list(Host))

@@ -1,6 +1,7 @@
 """The ASGI application under every face: chooses who serves a path, and answers whatever happens."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from copy import copy
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol
@@ -100,6 +101,12 @@ class Kernel:
         self.services: tuple[Service, ...] = tuple(services)
         for service in self.services:
             self._prefixes.add(service.prefix, Dispatcher(service, policy_directory))
+
+    def serving(self, cloud: Any, site: Any) -> "Kernel":
+        """The same routes over another cloud."""
+        made = copy(self)
+        made._cloud, made._site = cloud, site
+        return made
 
     def mount(
         self,

@@ -14,7 +14,8 @@ from pileus.core.cloud import Cloud
 from pileus.core.identity import secrets
 from pileus.core.identity.domains import ROOT
 from pileus.core.identity.records import Domain, Role
-from pileus.store import REGISTRY, create_all, open_store
+from pileus.store import open_store
+from tests import schema
 
 IMPLIES = {READER: None, MEMBER: READER, MANAGER: MEMBER, ADMIN: MANAGER, SERVICE: None}
 
@@ -45,7 +46,7 @@ def clock() -> Clock:
 @pytest.fixture
 async def cloud(tmp_path: Path, clock: Clock) -> AsyncIterator[Cloud]:
     url = f"sqlite:///{tmp_path / 'pileus.db'}"
-    await create_all(url, REGISTRY)
+    await schema.create(url)
     store = await open_store(url)
     cloud = Cloud(Config(state=tmp_path / "state"), store, now=clock)
     made: dict[str, Role] = {}

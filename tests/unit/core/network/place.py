@@ -21,9 +21,10 @@ from pileus.core.network.records import Network
 from pileus.core.network.subnets import SubnetWant
 from pileus.core.operations import LIVE, Operation
 from pileus.drivers.network.fake import FakeNetwork
-from pileus.store import REGISTRY, create_all, open_store
+from pileus.store import open_store
 from pileus.workflows.engine import WORKFLOWS, advance
 from pileus.workflows.site import Site
+from tests import schema
 
 assert pileus.core.records
 assert pileus.workflows.network_sync
@@ -80,7 +81,7 @@ class Place:
 
 @asynccontextmanager
 async def place(url: str, directory: Path) -> AsyncIterator[Place]:
-    await create_all(url, REGISTRY)
+    await schema.create(url)
     store = await open_store(url)
     try:
         cloud = Cloud(Config(state=directory), store, now=lambda: datetime.now(UTC))
