@@ -63,11 +63,18 @@ def spread(taken: list[float]) -> str:
 class Line:
     """One connection that stays open, so that the server's time is measured and not the client's."""
 
+    IDLE = 3.0
+    """Seconds after which the server may have closed it."""
+
     def __init__(self, api: Api) -> None:
+        self._used = 0.0
         self._connection = http.client.HTTPConnection(api.url.removeprefix("http://"), timeout=120)
         self._headers = {"X-Auth-Token": api.token, "Content-Type": "application/json"}
 
     def send(self, method: str, path: str, body: Any = None) -> bytes:
+        if time.monotonic() - self._used > self.IDLE:
+            self._connection.close()
+        self._used = time.monotonic()
         data = None if body is None else json.dumps(body).encode()
         self._connection.request(method, path, data, self._headers)
         answer = self._connection.getresponse()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -10,6 +11,7 @@ from pileus.core.errors import CoreError
 from pileus.drivers.errors import DriverError
 from pileus.reconcile import network, servers
 from pileus.store import StoreError
+from pileus.workflows import disks
 from pileus.workflows.site import Site
 
 log = structlog.get_logger()
@@ -23,6 +25,7 @@ class Loop:
         self._parts: dict[str, Callable[[], Awaitable[Any]]] = {
             "network": network.Reconciler(site).once,
             "servers": servers.Servers(site).look,
+            "bases": partial(disks.sweep_bases, site),
         }
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -222,6 +222,8 @@ async def extend(cloud: Cloud, caller: Caller, key: UUID, size_gib: int) -> Acce
         volume = await find(tx, caller, key, "volume.update")
         if volume.state not in (VolumeState.AVAILABLE, VolumeState.IN_USE):
             raise Conflict(f"Volume {key} is {volume.state}; to be extended it must be available or in use.")
+        if volume.ephemeral:
+            raise Conflict(f"Volume {key} is the own root disk of server {volume.server}: its size is the server's.")
         if not volume.size_gib < size_gib <= MAX_GIB:
             raise Invalid(
                 f"Volume {key} has {volume.size_gib} GiB; the new size must be larger, {size_gib} GiB is not."

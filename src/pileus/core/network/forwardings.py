@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Tx
 from pileus.core.errors import Exists, Invalid, NotFound
-from pileus.core.network import addresses, interfaces, visible
+from pileus.core.network import addresses, interfaces, opened, visible
 from pileus.core.network.changes import amend, given
 from pileus.core.network.errors import AddressInUse, Unroutable
 from pileus.core.network.records import Address, Port, PortForwarding
@@ -173,7 +173,7 @@ async def delete(
 ) -> Accepted:
     async with cloud.transaction(caller) as tx:
         found = _of(await caller.find(tx.rows, PortForwarding, key, "forwarding.delete"), address)
-        await tx.remove(found)
+        await opened.drop(tx, found)
         before = await tx.get(Address, found.address)
         accepted = await _accepted(tx, found, before, command)
         if not before.network and await tx.one(PortForwarding, address=before.id) is None:

@@ -1,20 +1,14 @@
 """Port forwardings of guarded addresses together with the firewall rules that let their traffic in."""
 
-from uuid import UUID, uuid5
-
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud
 from pileus.core.network import firewall, forwardings
 from pileus.core.network.firewall import FirewallWant
 from pileus.core.network.forwardings import ForwardingWant
+from pileus.core.network.opened import rule_of
 from pileus.core.network.records import FirewallRule, PortForwarding
 from pileus.core.operations import Accepted
 from pileus.core.together import Joined, together
-
-
-def rule_of(forwarding: UUID) -> UUID:
-    """The id of the firewall rule that was made with a forwarding."""
-    return uuid5(forwarding, "firewall rule")
 
 
 async def create(
@@ -42,12 +36,3 @@ async def _open(joined: Joined, rule: FirewallWant) -> bool:
         if (other.port_min, other.port_max, other.sources) == (rule.port_min, rule.port_max, rule.sources):
             return True
     return False
-
-
-async def delete(cloud: Cloud, caller: Caller, key: UUID, *, command: str = "") -> Accepted:
-    """The forwarding, and the firewall rule that was made with it."""
-    async with together(cloud, caller) as joined:
-        gone = await forwardings.delete(joined, caller, key, command=command)
-        if await joined.tx.maybe(FirewallRule, rule_of(key)) is not None:
-            await firewall.delete(joined, caller, rule_of(key))
-        return gone

@@ -9,7 +9,7 @@ import msgspec
 
 from pileus.core.cloud import Look, Tx
 from pileus.core.errors import Invalid
-from pileus.core.network import allocation
+from pileus.core.network import allocation, opened
 from pileus.core.network.changes import amend
 from pileus.core.network.errors import AddressesExhausted, AddressOutside, MacTaken
 from pileus.core.network.records import (
@@ -176,7 +176,7 @@ async def let_addresses_go(tx: Tx, port: Port, inside: set[str] | None) -> None:
             await amend(tx, outer, port=None, fixed=None, router=router)
     for forwarding in await tx.list(PortForwarding, port=port.id):
         if inside is None or forwarding.inside in inside:
-            await tx.remove(forwarding)
+            await opened.drop(tx, forwarding)
             carrier = await tx.maybe(Address, forwarding.address)
             routers |= {carrier.router} if carrier and carrier.router else set()
     for router_id in sorted(routers):

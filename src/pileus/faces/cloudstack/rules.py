@@ -8,7 +8,7 @@ from pileus.core.cloud import Look
 from pileus.core.compute.records import Server
 from pileus.core.errors import Invalid, NotFound
 from pileus.core.listing import Page, owned
-from pileus.core.network import addresses, firewall, forwardings, openings, visible
+from pileus.core.network import addresses, firewall, forwardings, opened, openings, visible
 from pileus.core.network.firewall import EGRESS, INGRESS, FirewallWant
 from pileus.core.network.forwardings import ForwardingChange, ForwardingWant
 from pileus.core.network.records import Address, FirewallRule, Port, PortForwarding
@@ -118,12 +118,12 @@ async def shown(call: Call, look: Look, found: Sequence[PortForwarding]) -> list
     outer = await by_id(look, Address, (rule.address for rule in found))
     ports = await by_id(look, Port, (rule.port for rule in found))
     servers = await by_id(look, Server, (port.device for port in ports.values()))
-    opened = await by_id(look, FirewallRule, (openings.rule_of(rule.id) for rule in found))
+    rules = await by_id(look, FirewallRule, (opened.rule_of(rule.id) for rule in found))
     made: list[dict[str, Any]] = []
     for rule in found:
         port, address = ports.get(rule.port), outer.get(rule.address)
         server = servers.get(port.device) if port and port.device else None
-        opening = opened.get(openings.rule_of(rule.id))
+        opening = rules.get(opened.rule_of(rule.id))
         made.append(
             {
                 "id": rule.id,
@@ -226,7 +226,7 @@ async def update(call: Call, params: UpdateForwarding) -> Done:
 @command("deletePortForwardingRule", params=OnRule, ignored=("accountid",))
 async def delete(call: Call, params: OnRule) -> Accepted:
     """Deletes a port forwarding rule, and the firewall rule that was made with it."""
-    return await openings.delete(call.cloud, call.caller, params.rule, command=call.name)
+    return await forwardings.delete(call.cloud, call.caller, params.rule, command=call.name)
 
 
 @view(FirewallRule, "firewallrule", "FirewallRule")
