@@ -57,7 +57,7 @@ def timed(count: int, call: Callable[[], Any]) -> list[float]:
 
 def spread(taken: list[float]) -> str:
     late = taken[min(len(taken) - 1, int(len(taken) * 0.99))]
-    return f"p50 {statistics.median(taken):.1f} p99 {late:.1f} ms"
+    return f"p50 {statistics.median(taken):.2f} p99 {late:.2f} ms"
 
 
 class Line:

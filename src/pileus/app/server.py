@@ -32,7 +32,7 @@ from pileus.workflows.worker import Worker
 
 log = structlog.get_logger()
 
-COLLECT = (50_000, 20, 50)
+COLLECT = (20_000, 50, 50)
 """Allocations before the garbage collector looks, and how much more rarely at what is older. Nearly everything here
 ends by its reference count; with Python's own figures a long list costs more collections than work."""
 SWITCH_SECONDS = 0.001

@@ -16,23 +16,26 @@ from pileus.workflows.site import Site
 
 log = structlog.get_logger()
 
+Look = Callable[[], Awaitable[Any]]
+
 
 class Loop:
     """Each part looks once and repairs what it finds; a part whose platform is away is tried again next time."""
 
     def __init__(self, site: Site) -> None:
-        self._pause = site.cloud.config.reconcile_seconds
-        self._parts: dict[str, Callable[[], Awaitable[Any]]] = {
-            "network": network.Reconciler(site).once,
-            "servers": servers.Servers(site).look,
-            "bases": partial(disks.sweep_bases, site),
+        pause, nets = site.cloud.config.reconcile_seconds, network.Reconciler(site)
+        self._parts: dict[str, tuple[float, Look]] = {
+            "network": (pause, nets.once),
+            "ports": (min(1.0, pause), nets.rise),
+            "servers": (pause, servers.Servers(site).look),
+            "bases": (pause, partial(disks.sweep_bases, site)),
         }
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         self._tasks = [
-            asyncio.create_task(self._run(name, look), name=f"reconcile {name}")
-            for name, look in self._parts.items()
+            asyncio.create_task(self._run(name, pause, look), name=f"reconcile {name}")
+            for name, (pause, look) in self._parts.items()
         ]
 
     async def stop(self) -> None:
@@ -40,7 +43,7 @@ class Loop:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _run(self, name: str, look: Callable[[], Awaitable[Any]]) -> None:
+    async def _run(self, name: str, pause: float, look: Look) -> None:
         while True:
             try:
                 await look()
@@ -48,4 +51,4 @@ class Loop:
                 log.warning("reconcile", part=name, error=str(error))
             except Exception:
                 log.exception("reconciler broke", part=name)
-            await asyncio.sleep(self._pause)
+            await asyncio.sleep(pause)

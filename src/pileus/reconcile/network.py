@@ -10,11 +10,11 @@ import msgspec
 import structlog
 
 from pileus.core.network.changes import amend
-from pileus.core.network.records import NetState, Network, Port, Router, SecurityGroup
+from pileus.core.network.records import NetState, Network, Port, PortUse, Router, SecurityGroup
 from pileus.core.operations import LIVE, Operation
 from pileus.drivers.errors import DriverError, Unreachable
 from pileus.drivers.network.protocol import Kind
-from pileus.store.errors import StoreError
+from pileus.store import ne
 from pileus.workflows.network_sync import DRIVEN, sync_group, sync_network, sync_port, sync_router
 from pileus.workflows.site import Site
 
@@ -28,6 +28,8 @@ SYNC: dict[Kind, Sync] = {
     Kind.PORT: sync_port,
 }
 """In the order of application: containers first."""
+AT_ONCE = 500
+"""Ports looked at between passes."""
 
 SLICE = 1000
 """Objects of one kind that one pass applies again though they are known; in a large cloud the passes take turns."""
@@ -54,17 +56,6 @@ class Reconciler:
         self.site, self.cloud = site, site.cloud
         self.totals: Counter[str] = Counter()
         self._turns: Counter[Kind] = Counter()
-
-    async def run(self) -> None:
-        """Pass after pass, until cancelled."""
-        while True:
-            try:
-                await self.once()
-            except Unreachable as error:
-                log.warning("network platform unreachable", error=str(error))
-            except (StoreError, DriverError):
-                log.exception("network not reconciled")
-            await asyncio.sleep(self.cloud.config.reconcile_seconds)
 
     async def once(self) -> Repairs:
         """One pass. What is missing is applied, and what is known is applied again, which costs little where
@@ -124,6 +115,13 @@ class Reconciler:
                 raise
             except DriverError as error:
                 failed[key] = str(error)
+
+    async def rise(self) -> None:
+        """A quick look between passes: ports of placed servers that are down may have come up by now."""
+        async with self.cloud.view() as look:
+            waiting = await look.list(Port, ne("host", None), use=PortUse.SERVER, up=False, limit=AT_ONCE)
+        if waiting:
+            await self._refresh_ports(frozenset(port.id for port in waiting))
 
     async def _refresh_ports(self, ports: frozenset[UUID]) -> frozenset[UUID]:
         """Port.up as the platform sees it."""
