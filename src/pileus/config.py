@@ -13,6 +13,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     state: Path = Path("/var/lib/pileus")
     """Database, keys, disks, images, logs and the daemons' directories."""
     listen: str = "127.0.0.1"
+    """An address of this machine (not a name)."""
     port: int = 8774
     """The one port that serves every API and the console by path."""
     public_url: str = ""
@@ -51,7 +52,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def url(self) -> str:
-        return self.public_url or f"http://{self.listen}:{self.port}"
+        """Without a public one: an address that this machine itself can call."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.listen, self.listen)  # noqa: S104
+        return self.public_url or f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
     def external(self) -> IPv4Network:

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from ipaddress import ip_address
 from pathlib import Path
 
 import structlog
@@ -69,6 +70,10 @@ class App:
             listening = _listen(self.config)
             stack.callback(listening.close)
             self._say(f"state is in {self.config.state}")
+            if not ip_address(self.config.listen).is_loopback:
+                self._say(
+                    f"listening on {self.config.listen} without TLS: put a proxy with TLS in front of it"
+                )
             store = await self._open_store(stack)
             await self.platform.start()
             stack.push_async_callback(self.platform.release)
