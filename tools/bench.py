@@ -385,7 +385,9 @@ def own_share(cloud: RealCloud, index: int) -> tuple[float, float]:
         time.sleep(0.005)
     whole = (time.perf_counter() - began) * 1000
     told = [
-        json.loads(line) for line in (cloud.state / "pileus.log").read_text().splitlines() if server in line
+        json.loads(line)
+        for line in (cloud.state / "pileus.log").read_text().splitlines()
+        if line.startswith("{") and server in line
     ]
     platform = sum(
         line["ms"]

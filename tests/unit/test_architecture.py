@@ -86,10 +86,6 @@ def workflows() -> Iterator[tuple[str, Workflow]]:
         yield function.__module__.rpartition(".")[2], workflow
 
 
-THROUGH = {"server_nics": "server_interfaces|server.attach_nic"}
-"""Modules whose steps are tested as those of another, which takes them over."""
-
-
 def test_every_workflow_has_tests_that_enumerate_its_steps() -> None:
     """By name: a file in tests/unit/workflows that goes over steps, or over the platform's calls, failing before and
     after their effect, and that names the workflow or its module."""
@@ -98,9 +94,7 @@ def test_every_workflow_has_tests_that_enumerate_its_steps() -> None:
     missing = [
         workflow.name
         for module, workflow in workflows()
-        if not any(
-            re.search(rf"\b{THROUGH.get(module, module)}\b|\"{workflow.name}\"", text) for text in enumerating
-        )
+        if not any(re.search(rf"\b{module}\b|\"{workflow.name}\"", text) for text in enumerating)
     ]
     assert missing == []
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -11,11 +11,6 @@ from pileus.core.errors import Forbidden, NotFound
 from pileus.store import Record, View
 
 READER, MEMBER, MANAGER, ADMIN, SERVICE = "reader", "member", "manager", "admin", "service"
-
-
-class Owned(Protocol):
-    @property
-    def project(self) -> UUID: ...
 
 
 R = TypeVar("R", bound=Record)

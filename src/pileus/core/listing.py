@@ -40,6 +40,14 @@ async def owned(
     return await page(look, cls, *where, order=order, skip=skip, limit=limit, **equals)
 
 
+def within(caller: Caller, project: UUID | Sequence[UUID] | None, what: str) -> dict[str, Any]:
+    """The filter for one project or several; None: for everybody's, for administrators. Raises Forbidden."""
+    if project is None:
+        caller.require_admin(f"a list of all projects' {what}")
+        return {}
+    return {"project": project if isinstance(project, UUID) else tuple(project)}
+
+
 async def page(
     look: Look,
     cls: type[R],

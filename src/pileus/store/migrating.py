@@ -1,7 +1,8 @@
 """Bringing a database to the schema of this program, and telling whether it is there.
 
 Alembic keeps its context in the process, and it is synchronous: so all of it runs in a thread, one at a time. It is
-imported only where there is something to do, for a start that finds its schema in order should not pay for it.
+imported only where there is something to do, as is SQLAlchemy's part for asyncio: a start that finds its schema in
+order should not pay for them.
 """
 
 import asyncio
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from pileus.store import sqlite
@@ -89,6 +89,8 @@ def run_postgres(url: str, work: Work[R]) -> R:
 
 
 async def work_on_postgres(url: str, work: Work[R]) -> R:
+    from sqlalchemy.ext.asyncio import create_async_engine
+
     scheme, _, rest = url.partition(":")
     if scheme not in ("postgresql", "postgres"):
         raise ValueError(f"no database of the kind {scheme!r}; use sqlite:///path or postgresql://...")

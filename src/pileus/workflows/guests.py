@@ -9,7 +9,7 @@ from pileus.core.block.records import Volume
 from pileus.core.caller import Caller
 from pileus.core.cloud import Look
 from pileus.core.compute import consoles
-from pileus.core.compute.records import Server, State
+from pileus.core.compute.records import Server
 from pileus.core.errors import Conflict, Unavailable, Unsupported
 from pileus.core.network import ports
 from pileus.core.network.records import Network, Port
@@ -20,7 +20,6 @@ from pileus.workflows.site import Site
 
 CONFIG_DRIVE = "vdz"
 DEFAULT_MTU = 1442
-SCREENED = frozenset({State.ACTIVE, State.PAUSED, State.REBOOTING, State.REBOOTING_HARD})
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,9 +1,8 @@
 """Delete an image's content and record, and its bases in the pools where no volume lies on them."""
 
-from msgspec.structs import replace
-
 from pileus.core.cloud import Tx
-from pileus.core.image.records import Image, ImageState
+from pileus.core.image import images
+from pileus.core.image.records import Image
 from pileus.workflows.disks import drop_base
 from pileus.workflows.engine import Run, Step, Workflow, register
 
@@ -28,11 +27,7 @@ async def bases(run: Run) -> None:
 
 
 async def fail(run: Run, tx: Tx, fault: str) -> None:
-    image = await tx.maybe(Image, run.subject)
-    if image is not None and image.operation == run.operation.id:
-        await tx.put(
-            replace(image, state=ImageState.ERROR, operation=None, fault=fault, updated_at=run.cloud.now())
-        )
+    await images.fail(tx, run.subject, run.operation.id, fault)
 
 
 WORKFLOW = register(

@@ -12,7 +12,7 @@ from pileus.core.cloud import Tx
 from pileus.core.image import images
 from pileus.core.image.exports import Export
 from pileus.core.image.images import Fetch
-from pileus.core.image.records import Image, ImageState
+from pileus.core.image.records import Image
 from pileus.workflows.downloads import content
 from pileus.workflows.engine import Run, Step, Workflow, register
 from pileus.workflows.image_upload import check
@@ -47,11 +47,7 @@ async def fetched(run: Run, tx: Tx) -> None:
 
 
 async def not_fetched(run: Run, tx: Tx, fault: str) -> None:
-    image = await tx.maybe(Image, run.subject)
-    if image is not None and image.operation == run.operation.id:
-        await tx.put(
-            replace(image, state=ImageState.ERROR, operation=None, fault=fault, updated_at=run.cloud.now())
-        )
+    await images.fail(tx, run.subject, run.operation.id, fault)
 
 
 def workplace(run: Run) -> Path:

@@ -103,12 +103,8 @@ async def keep_out_of_sight(tx: Tx, volume: Volume) -> None:
 
 
 async def failed(run: Run, tx: Tx, fault: str) -> None:
-    server, now = await tx.maybe(Server, run.subject), run.cloud.now()
-    if server is not None and server.operation == run.operation.id:
-        text = f"It could not be deleted: {fault} Delete it again."
-        await tx.put(
-            replace(server, state=State.ERROR, operation=None, fault=text, fault_at=now, updated_at=now)
-        )
+    text = f"It could not be deleted: {fault} Delete it again."
+    await lifecycle.fail(tx, run.subject, run.operation.id, text)
 
 
 WORKFLOW = register(

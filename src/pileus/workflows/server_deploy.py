@@ -192,12 +192,8 @@ async def built(run: Run, tx: Tx) -> None:
 
 
 async def broken(run: Run, tx: Tx, fault: str) -> None:
-    server, now = await tx.maybe(Server, run.subject), run.cloud.now()
-    # A delete that called this off has the server in its hands already.
-    if server is not None and server.operation == run.operation.id:
-        await tx.put(
-            replace(server, state=State.ERROR, operation=None, fault=fault, fault_at=now, updated_at=now)
-        )
+    """Not where a delete that called this off has the server in its hands already."""
+    await lifecycle.fail(tx, run.subject, run.operation.id, fault)
 
 
 WORKFLOW = register(

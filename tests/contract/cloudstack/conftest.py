@@ -41,6 +41,7 @@ from tests import schema
 from tests.asgi import Client, Reply
 
 ENDPOINT = "/client/api"
+UNSIGNED = "unable to verify user credentials and/or request signature"
 DEADLINE = 20.0
 FACTS = HostFacts(
     hostname="host-1",

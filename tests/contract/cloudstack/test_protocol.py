@@ -1,21 +1,16 @@
-"""Signatures, sessions, envelopes, errors and bad input, over every command that is declared."""
+"""Declarations, signatures, sessions, envelopes and pages."""
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
-from uuid import UUID, uuid4
-
-import pytest
+from uuid import UUID
 
 from pileus.core.caller import system
 from pileus.core.cloud import Cloud
-from pileus.core.events import Event
 from pileus.core.identity import tokens, users
-from pileus.core.operations import Operation
 from pileus.faces.cloudstack.commands import COMMANDS
 from pileus.faces.cloudstack.rendering import xml
 from pileus.faces.cloudstack.sessions import ANONYMOUS
@@ -23,100 +18,10 @@ from pileus.faces.cloudstack.signing import sign, texts, verify
 from pileus.faces.wire import Kernel
 from pileus.faces.wire.ledger import State, load
 from tests.asgi import Client, Reply
-from tests.contract.cloudstack.conftest import ENDPOINT, Stack
+from tests.contract.cloudstack.conftest import ENDPOINT, UNSIGNED, Stack
 
-UNSIGNED = "unable to verify user credentials and/or request signature"
 LEDGER = Path(__file__).resolve().parents[3] / "specs" / "cloudstack.toml"
 SIGNED = [name for name in COMMANDS if name not in ANONYMOUS]
-
-
-async def history(cloud: Cloud) -> tuple[int, int]:
-    """How much has happened: what is refused must not add to it."""
-    async with cloud.view() as look:
-        return await look.count(Event), await look.count(Operation)
-
-
-def required(name: str) -> dict[str, str]:
-    """Every required parameter with a value of its type that names nothing."""
-    samples: Mapping[Any, str] = {UUID: str(uuid4()), int: "1", bool: "true"}
-    specs = COMMANDS[name].params.specs.values()
-    return {spec.wire: samples.get(spec.type, "x") for spec in specs if spec.required}
-
-
-@pytest.mark.parametrize("name", SIGNED)
-async def test_every_missing_parameter_is_named(name: str, admin: Stack, cloud: Cloud) -> None:
-    before = await history(cloud)
-    for wire in required(name):
-        sent = {key: value for key, value in required(name).items() if key != wire}
-        for value in ({}, {wire: ""}):
-            said = await admin.refused(name, 431, **sent, **value)
-            assert said == f"Unable to execute API command {name.lower()} due to missing parameter {wire}"
-    assert await history(cloud) == before
-
-
-@pytest.mark.parametrize("name", SIGNED)
-async def test_every_parameter_of_a_wrong_type_is_refused(name: str, admin: Stack, cloud: Cloud) -> None:
-    before = await history(cloud)
-    for spec in COMMANDS[name].params.specs.values():
-        sent = required(name)
-        if spec.type is str:
-            sent[spec.wire] = "y" * (spec.length + 1)
-        elif spec.type in (dict[str, str], tuple[dict[str, str], ...]):
-            for bad in (f"{spec.wire}", f"{spec.wire}[0]", f"{spec.wire}[a].b", f"{spec.wire}[0].a[1].b"):
-                assert bad in await admin.refused(name, 430, **sent, **{bad: "1"})
-            continue
-        elif spec.type == tuple[str, ...]:
-            sent[spec.wire] = ",".join("x" * 501)
-        else:
-            sent[spec.wire] = "1-not-of-this-type"
-        assert spec.wire in await admin.refused(name, 431, **sent)
-    assert await history(cloud) == before
-
-
-@pytest.mark.parametrize("name", SIGNED)
-async def test_ids_that_name_nothing_are_never_an_internal_error(
-    name: str, admin: Stack, cloud: Cloud
-) -> None:
-    before = await history(cloud)
-    for spec in COMMANDS[name].params.specs.values():
-        if spec.type is not UUID:
-            continue
-        reply = await admin.ask(name, **{**required(name), spec.wire: str(uuid4())})
-        assert reply.status == 200 or 400 <= reply.status < 530 or reply.status > 530, reply.text
-        assert reply.status != 200 or name.startswith("list"), f"{name} {spec.wire}: {reply.text}"
-    assert await history(cloud) == before
-
-
-@pytest.mark.parametrize("name", SIGNED)
-async def test_no_command_is_served_to_who_does_not_sign(
-    name: str, admin: Stack, kernel: Kernel, cloud: Cloud
-) -> None:
-    before = await history(cloud)
-    client, good = Client(kernel), admin.signed(name, **required(name))
-    unsigned = good.partition("&signature=")[0]
-    bad = [
-        unsigned,
-        f"{good}x",
-        f"{unsigned}&signature=",
-        good.replace(admin.key, "0" * 32),
-        good + "&extra=1",
-    ]
-    bad += [f"command={name}&response=json", f"command={name}&response=json&sessionkey=x"]
-    for query in bad:
-        reply = await client.get(f"{ENDPOINT}?{query}")
-        body = reply.json()[COMMANDS[name].entry.envelope]
-        assert (reply.status, body["errorcode"], body["errortext"]) == (401, 401, UNSIGNED)
-        assert reply.headers["x-description"] == UNSIGNED
-    assert await history(cloud) == before
-
-
-@pytest.mark.parametrize("name", SIGNED)
-async def test_no_role_calls_what_is_not_for_it(name: str, member: Stack) -> None:
-    if COMMANDS[name].allows("User"):
-        assert (await member.ask(name, **required(name))).status not in (401, 432, 530)
-        return
-    reply = await member.ask(name, **required(name))
-    assert (reply.status, reply.json()["errorresponse"]["errorcode"]) == (432, 432)
 
 
 def test_every_declared_parameter_is_cloudstacks_and_the_ledger_says_what_is_missing() -> None:

@@ -386,6 +386,24 @@ async def test_interfaces_come_and_go(
     assert len((await member.get(path)).json()["interfaceAttachments"]) == 1
 
 
+async def test_a_port_that_is_deleted_is_unplugged(
+    site: Site, cloud: Cloud, member: Person, image: Image, network: Network
+) -> None:
+    made = await boot(member, image)
+    await until(member, made["id"], "ACTIVE")
+    guest, host = UUID(made["id"]), next(iter(site.hypervisors.values()))
+    (port,) = await host.nics(guest)
+    url = f"/network/v2.0/ports/{port}"
+    shown = (await member.get(url)).json()["port"]
+    assert (shown["device_id"], shown["device_owner"]) == (made["id"], "compute:nova")
+    assert (await member.delete(url)).status == 204
+    assert (await member.get(url)).status == 404
+    await settled(cloud)
+    assert await host.nics(guest) == frozenset()
+    assert (await member.get(f"{BASE}/servers/{guest}/os-interface")).json() == {"interfaceAttachments": []}
+    assert (await show(member, made["id"]))["status"] == "ACTIVE"
+
+
 async def settled(cloud: Cloud) -> None:
     """Until no operation is under way."""
     end = time.monotonic() + DEADLINE

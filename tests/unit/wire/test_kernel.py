@@ -271,12 +271,6 @@ async def test_requests_do_not_share_anything(client: Client):
     assert len({reply.headers["x-openstack-request-id"] for reply in replies}) == 50
 
 
-async def test_the_root_may_lead_elsewhere(kernel: Kernel):
-    kernel.redirect("/", "/dashboard/")
-    reply = await Client(kernel).get("/")
-    assert (reply.status, reply.headers["location"]) == (302, "/dashboard/")
-
-
 async def test_the_process_may_start_and_stop(kernel: Kernel):
     asked = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
     told: list[str] = []

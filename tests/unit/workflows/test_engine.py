@@ -255,6 +255,23 @@ async def test_a_new_owner_goes_on_where_the_dead_one_was(
     assert world.log == ["two", "three"]
 
 
+async def test_a_light_step_is_noted_with_the_next_and_undone_though_no_note_tells_of_it(
+    site: Site, world: World, workflow: Workflow
+) -> None:
+    one, two, three = (world.step(name) for name in STEPS)
+    light = Step(one.name, one.do, one.undo, light=True)
+    mixed = register(Workflow("test.work", (light, two, three), failed=workflow.failed))
+    operation = await claimed(site, await start(site))
+    world.broken["two"] = ("after", Fenced("killed"))
+    with pytest.raises(Fenced):
+        await advance(site, mixed, operation)
+    assert ((await now_is(site, operation)).done, world.effects) == ({}, {"one", "two"})
+    async with site.cloud.transaction() as tx:
+        await tx.rows.update_where(Operation, {"cancelled": True}, id=operation.id)
+    ended = await advance(site, mixed, await claimed(site, operation))
+    assert (ended.outcome, world.effects) == (Outcome.FAILED, set())
+
+
 async def test_a_worker_among_others_takes_over_only_expired_leases(
     site: Site, world: World, workflow: Workflow
 ) -> None:

@@ -8,11 +8,13 @@ import pytest
 
 from pileus.core.block import compound, volumes
 from pileus.core.block.records import Volume, VolumeState
-from pileus.core.compute import nics, servers
+from pileus.core.compute import servers
 from pileus.core.compute.records import Server, State
+from pileus.core.network import ports
 from pileus.core.network.ports import NicWant
 from pileus.core.network.records import Network, Port, PortUse, Subnet
 from pileus.core.operations import Operation
+from pileus.drivers.errors import Refused
 from pileus.workflows import catalogue
 from pileus.workflows.engine import WORKFLOWS, Workflow
 from tests.unit.workflows.test_servers import (
@@ -45,9 +47,9 @@ class Given:
     async def begin(self, workflow: Workflow) -> Operation:
         cloud, caller, key = self.world.cloud, self.world.caller, self.server.id
         if workflow is ATTACH:
-            return (await nics.add(cloud, caller, key, NicWant(network=self.network))).operation
+            return (await servers.attach_nic(cloud, caller, key, NicWant(network=self.network))).operation
         if workflow is DETACH:
-            return (await nics.remove(cloud, caller, key, (await self.ports())[-1])).operation
+            return (await servers.detach_nic(cloud, caller, key, (await self.ports())[-1])).operation
         want = volumes.Create(project=caller.home, name="given", size_gib=1)
         return (await compound.create_for(cloud, caller, want, key)).operation
 
@@ -55,6 +57,10 @@ class Given:
         async with self.world.cloud.view() as look:
             held = await look.list(Port, use=PortUse.SERVER, order=("position",))
         return [port.id for port in held]
+
+    async def delete_port(self) -> None:
+        """The newest, as its owner does it without a word to the server."""
+        await ports.delete(self.world.cloud, self.world.caller, (await self.ports())[-1])
 
     async def volume(self) -> Volume | None:
         async with self.world.cloud.view() as look:
@@ -137,9 +143,10 @@ async def test_a_failure_at_any_step_leaves_the_server_as_it_can_go_on(
         assert len(await given.ports()) == 1
         await given.agree()
     if workflow is DETACH:
-        if len(await given.ports()) == 2:
-            await given.begin(DETACH)
-            await given.world.quiet()
+        assert len(await given.ports()) == 2
+        await given.agree()
+        await given.begin(DETACH)
+        await given.world.quiet()
         await check_done(given, DETACH)
     await given.remove()
 
@@ -191,3 +198,38 @@ async def test_a_server_that_is_deleted_meanwhile_leaves_nothing(
     await given.world.restart()
     await given.world.quiet()
     await given.nothing_left()
+
+
+@pytest.mark.parametrize("after", [False, True], ids=WHENS)
+@pytest.mark.parametrize(("workflow", "step"), EVERY[: -len(names(FOR))], ids=ids[: -len(names(FOR))])
+async def test_a_port_that_is_deleted_meanwhile_leaves_the_guest(
+    given: Given, monkeypatch: pytest.MonkeyPatch, workflow: Workflow, step: str, after: bool
+) -> None:
+    await prepare(given, workflow)
+    stopper = Stopper(after)
+    with monkeypatch.context() as patch:
+        patch.setitem(WORKFLOWS, workflow.name, with_step(workflow, step, stopper))
+        await given.begin(workflow)
+        async with asyncio.timeout(DEADLINE):
+            await stopper.reached.wait()
+        await given.world.worker.stop()
+        await given.delete_port()
+    await given.world.restart()
+    await given.world.quiet()
+    await check_done(given, DETACH)
+    await given.remove()
+
+
+async def test_a_deleted_port_that_the_guest_holds_on_to_is_gone_after_a_start(given: Given) -> None:
+    await prepare(given, DETACH)
+    world, key = given.world, given.server.id
+    world.host.fail("detach_nic", Refused("it is held on to"))
+    await given.delete_port()
+    await world.quiet()
+    assert (len(await given.ports()), len(given.guest().nics)) == (1, 2)
+    await servers.stop(world.cloud, world.caller, key, force=True)
+    await world.quiet()
+    await servers.start(world.cloud, world.caller, key)
+    await world.quiet()
+    await check_done(given, DETACH)
+    await given.remove()

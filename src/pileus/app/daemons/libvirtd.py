@@ -34,12 +34,6 @@ PLACES: Mapping[str, str] = {
     "cache": "/var/cache/libvirt",
 }
 """Our directory, and where libvirt looks for it."""
-PACKAGES: Mapping[str, str] = {
-    "libvirtd": "libvirt-daemon-system",
-    "virtlogd": "libvirt-daemon-system",
-    "qemu-system-x86_64": "qemu-system-x86",
-    "unshare": "util-linux",
-}
 SEARCH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 LONGEST_SOCKET = 107
 """Bytes that the kernel takes as the path of a unix socket."""

@@ -7,18 +7,10 @@ from pileus.core import quota
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud
 from pileus.core.errors import Invalid
-from pileus.core.quota import DEFAULTS, UNLIMITED, Limit
+from pileus.core.quota import UNLIMITED, Limit
 
 RESOURCES = ("volumes", "volume_gib", "snapshots")
 HIGHEST = (1 << 31) - 1
-
-
-async def show(cloud: Cloud, caller: Caller, project: UUID) -> dict[str, tuple[int, int]]:
-    """(used, limit) by resource."""
-    caller.require("quota.read", project=project)
-    async with cloud.view() as look:
-        every = await quota.usages(look.rows, project)
-    return {name: every[name] for name in RESOURCES}
 
 
 async def change(cloud: Cloud, caller: Caller, project: UUID, limits: Mapping[str, int]) -> None:
@@ -37,13 +29,3 @@ async def change(cloud: Cloud, caller: Caller, project: UUID, limits: Mapping[st
             await tx.rows.put(Limit(project=project, resource=name, limit=limit))
 
 
-async def reset(cloud: Cloud, caller: Caller, project: UUID) -> None:
-    """Back to the defaults."""
-    caller.require_admin("quota.delete")
-    async with cloud.transaction(caller) as tx:
-        for name in RESOURCES:
-            await tx.rows.delete(Limit, project, name)
-
-
-def defaults() -> dict[str, int]:
-    return {name: DEFAULTS[name] for name in RESOURCES}

@@ -64,7 +64,7 @@ async def listing(
     cloud: Cloud, caller: Caller, *where: Any, project: UUID | Sequence[UUID] | None, **filters: Any
 ) -> list[Snapshot]:
     """`project` None is every project, for administrators."""
-    filters = _visible(caller, project, filters)
+    filters |= within(caller, project, "snapshots")
     async with cloud.view() as look:
         return await look.list(Snapshot, *where, **filters)
 
@@ -72,19 +72,9 @@ async def listing(
 async def count(
     cloud: Cloud, caller: Caller, *where: Any, project: UUID | Sequence[UUID] | None, **filters: Any
 ) -> int:
-    filters = _visible(caller, project, filters)
+    filters |= within(caller, project, "snapshots")
     async with cloud.view() as look:
         return await look.count(Snapshot, *where, **filters)
-
-
-def _visible(
-    caller: Caller, project: UUID | Sequence[UUID] | None, filters: dict[str, Any]
-) -> dict[str, Any]:
-    if project is None:
-        caller.require_admin("a list of all projects' snapshots")
-    else:
-        filters["project"] = project if isinstance(project, UUID) else tuple(project)
-    return filters
 
 
 async def update(cloud: Cloud, caller: Caller, key: UUID, **changes: Any) -> Snapshot:

@@ -106,7 +106,7 @@ async def listing(
     cloud: Cloud, caller: Caller, *where: Any, project: UUID | Sequence[UUID] | None, **filters: Any
 ) -> list[Volume]:
     """The projects' volumes, root disks included; `project` None is every project, for administrators."""
-    filters = _visible(caller, project, filters)
+    filters = {"state": SHOWN} | filters | within(caller, project, "volumes")
     async with cloud.view() as look:
         return await look.list(Volume, *where, **filters)
 
@@ -115,21 +115,10 @@ async def totals(
     cloud: Cloud, caller: Caller, *where: Any, project: UUID | Sequence[UUID] | None, **filters: Any
 ) -> tuple[int, int]:
     """How many volumes such a list has, and their GiB."""
-    filters = _visible(caller, project, filters)
+    filters = {"state": SHOWN} | filters | within(caller, project, "volumes")
     async with cloud.view() as look:
         number = await look.count(Volume, *where, **filters)
         return number, await look.rows.total(Volume, "size_gib", *where, **filters)
-
-
-def _visible(
-    caller: Caller, project: UUID | Sequence[UUID] | None, filters: dict[str, Any]
-) -> dict[str, Any]:
-    if project is None:
-        caller.require_admin("a list of all projects' volumes")
-    else:
-        filters["project"] = project if isinstance(project, UUID) else tuple(project)
-    filters.setdefault("state", SHOWN)
-    return filters
 
 
 async def update(cloud: Cloud, caller: Caller, key: UUID, **changes: Any) -> Volume:

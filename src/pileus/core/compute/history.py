@@ -1,6 +1,5 @@
 """What was done to a server: its operations, also after it is gone."""
 
-from typing import Any
 from uuid import UUID
 
 from pileus.core.caller import Caller
@@ -34,10 +33,3 @@ async def one(
     if not found:
         raise NotFound("Action", request)
     return found[::-1]
-
-
-async def recent(cloud: Cloud, caller: Caller, **filters: Any) -> list[Operation]:
-    """A project's operations, newest first."""
-    filters.setdefault("project", caller.home)
-    async with cloud.view() as look:
-        return await look.list(Operation, order=("-sequence",), **filters)

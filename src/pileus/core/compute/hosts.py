@@ -106,10 +106,6 @@ async def zones(cloud: Cloud) -> list[Zone]:
         return await look.list(Zone, order=("name",))
 
 
-async def zone_named(look: Look, name: str) -> Zone | None:
-    return await look.one(Zone, name=name)
-
-
 async def hosts_by_zone(cloud: Cloud, caller: Caller) -> list[tuple[Zone, list[Host]]]:
     caller.require_admin("host.read")
     async with cloud.view() as look:

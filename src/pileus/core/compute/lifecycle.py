@@ -134,6 +134,15 @@ async def delete(cloud: Cloud, caller: Caller, key: UUID, *, command: str = "") 
 expunge = delete
 
 
+async def fail(tx: Tx, key: UUID, operation: UUID, fault: str) -> None:
+    """In error, if it is still there and this operation still holds it."""
+    server, now = await tx.maybe(Server, key), tx.cloud.now()
+    if server is not None and server.operation == operation:
+        await tx.put(
+            replace(server, state=State.ERROR, operation=None, fault=fault, fault_at=now, updated_at=now)
+        )
+
+
 async def reset_state(cloud: Cloud, caller: Caller, key: UUID, state: State) -> Server:
     """An administrator's word on what the server is; what is under way is called off."""
     caller.require_admin("server.reset_state")

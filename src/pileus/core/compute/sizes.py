@@ -13,7 +13,6 @@ from pileus.core.cloud import Cloud, Look, Tx
 from pileus.core.compute.records import Server, Size
 from pileus.core.errors import Conflict, Exists, Invalid, NotFound
 
-MAX_INTEGER = 0x7FFFFFFF
 SPEC_NAME = re.compile(r"[\w\-\.:]([\w\-\. :]*[\w\-\.:])?")
 
 

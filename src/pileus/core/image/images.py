@@ -214,6 +214,15 @@ async def settle(
     )
 
 
+async def fail(tx: Tx, key: UUID, operation: UUID, fault: str) -> None:
+    """In error, if it is still there and this operation still holds it."""
+    image = await tx.maybe(Image, key)
+    if image is not None and image.operation == operation:
+        await tx.put(
+            replace(image, state=ImageState.ERROR, operation=None, fault=fault, updated_at=tx.cloud.now())
+        )
+
+
 async def issue_upload_token(cloud: Cloud, caller: Caller, key: UUID) -> tuple[Image, str]:
     """A one-time token with which a browser may send the content without credentials."""
     token = secrets.token_urlsafe(32)

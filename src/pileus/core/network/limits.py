@@ -5,23 +5,15 @@ from uuid import UUID
 
 import msgspec
 
-from pileus.core import quota
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud
 from pileus.core.errors import Invalid
+from pileus.core.limits import defaults
 from pileus.core.network import allocation, visible
 from pileus.core.network.records import FixedAddress, Network, Subnet
-from pileus.core.quota import DEFAULTS, UNLIMITED, Limit
+from pileus.core.quota import UNLIMITED, Limit
 
 RESOURCES = ("networks", "subnets", "ports", "routers", "addresses", "security_groups", "security_rules")
-
-
-async def show(cloud: Cloud, caller: Caller, project: UUID) -> dict[str, tuple[int, int]]:
-    """(used, limit) by resource."""
-    caller.require("quota.read", project=project)
-    async with cloud.view() as look:
-        every = await quota.usages(look.rows, project)
-    return {name: every[name] for name in RESOURCES}
 
 
 async def change(cloud: Cloud, caller: Caller, project: UUID, limits: Mapping[str, int]) -> None:
@@ -35,14 +27,6 @@ async def change(cloud: Cloud, caller: Caller, project: UUID, limits: Mapping[st
             await tx.rows.put(Limit(project=project, resource=name, limit=limit))
 
 
-async def reset(cloud: Cloud, caller: Caller, project: UUID) -> None:
-    """Back to the defaults."""
-    caller.require_admin("quota.delete")
-    async with cloud.transaction(caller) as tx:
-        for name in RESOURCES:
-            await tx.rows.delete(Limit, project, name)
-
-
 async def changed(cloud: Cloud, caller: Caller) -> dict[UUID, dict[str, int]]:
     """The limits of every project that has some of its own."""
     caller.require_admin("quota.list")
@@ -50,12 +34,8 @@ async def changed(cloud: Cloud, caller: Caller) -> dict[UUID, dict[str, int]]:
         rows = await look.list(Limit, resource=RESOURCES)
     found: dict[UUID, dict[str, int]] = {}
     for row in rows:
-        found.setdefault(row.project, defaults())[row.resource] = row.limit
+        found.setdefault(row.project, defaults(RESOURCES))[row.resource] = row.limit
     return found
-
-
-def defaults() -> dict[str, int]:
-    return {name: DEFAULTS[name] for name in RESOURCES}
 
 
 class Filled(msgspec.Struct, frozen=True):

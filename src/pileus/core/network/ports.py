@@ -37,6 +37,12 @@ class NicWant(msgspec.Struct, frozen=True, kw_only=True):
     mac: str | None = None
 
 
+class Plug(msgspec.Struct, frozen=True, kw_only=True):
+    """The port that comes to the server that is the operation's subject, or goes."""
+
+    port: UUID
+
+
 class PortWant(msgspec.Struct, frozen=True, kw_only=True):
     """`fixed` None: addresses are chosen; `groups` None: the project's default group."""
 
@@ -334,7 +340,8 @@ async def _sync_router(tx: Tx, port: Port) -> None:
 
 
 async def delete(cloud: Cloud, caller: Caller, key: UUID, *, revision: int | None = None) -> None:
-    """Remove a port; a server that uses it loses it. Raises PortOwned for what belongs to a router or an address."""
+    """Remove a port; the server that uses it is unplugged afterwards, and a guest that does not let go has it until
+    its next start. Raises PortOwned for what belongs to a router or an address."""
     async with cloud.transaction(caller) as tx:
         port = await caller.find(tx.rows, Port, key, "port.delete")
         unchanged_since(port, revision)
@@ -342,6 +349,9 @@ async def delete(cloud: Cloud, caller: Caller, key: UUID, *, revision: int | Non
             raise PortOwned(port.id, f"it is a {port.use.value} port")
         await plugs.drop(tx, port)
         await sync(tx, port, _names_of(port))
+        server = await tx.maybe(Server, port.device) if port.use is PortUse.SERVER else None
+        if server is not None:
+            await tx.start("server.detach_nic", subject=server, want=Plug(port=port.id))
 
 
 async def _sync_names(tx: Tx, networks: set[UUID]) -> None:

@@ -18,6 +18,7 @@ from pileus.drivers.volume.protocol import DiskPath, Inspected, PoolFacts
 
 GIB = 1 << 30
 BLOCK = 4096
+PIECE = 1 << 20
 CLUSTER = 1 << 16
 SLOTS = CLUSTER // 8
 """Entries of one table of a qcow2 file."""
@@ -83,6 +84,15 @@ class MemoryDisk(msgspec.Struct):
         for start in range(0, len(data), BLOCK):
             self.blocks[(offset + start) // BLOCK] = data[start : start + BLOCK]
 
+    def fill(self, offset: int, data: bytes) -> None:
+        """As `write`, but blocks of nothing but zeros are left out."""
+        if data == bytes(len(data)):
+            return
+        for start in range(0, len(data), BLOCK):
+            block = data[start : start + BLOCK].ljust(BLOCK, b"\0")
+            if any(block):
+                self.blocks[(offset + start) // BLOCK] = block
+
     def read(self, offset: int, length: int) -> bytes:
         numbers = range(offset // BLOCK, (offset + length) // BLOCK)
         return b"".join(self.blocks.get(number, bytes(BLOCK)) for number in numbers)
@@ -121,9 +131,8 @@ class MemoryPool(Faulty):
                 self.base_disks[image] = MemoryDisk(size)
                 return
             disk = MemoryDisk((content.size + 511) // 512 * 512)
-            for offset in range(0, content.size, BLOCK):
-                if any(block := content.peek(offset, BLOCK)):
-                    disk.write(offset, block.ljust(BLOCK, b"\0"))
+            for offset in range(0, content.size, PIECE):
+                disk.fill(offset, content.peek(offset, PIECE))
         self.base_disks[image] = disk
 
     @verb
@@ -265,8 +274,8 @@ class MemoryImages(Faulty):
     async def read(self, image: UUID, *, start: int = 0) -> AsyncIterator[bytes]:
         self.strike("read", "before")
         content = self._content(image)
-        for offset in range(start, len(content), 1 << 20):
-            yield content[offset : offset + (1 << 20)]
+        for offset in range(start, len(content), PIECE):
+            yield content[offset : offset + PIECE]
         self.strike("read", "after")
 
     @verb

@@ -34,6 +34,8 @@ WORKFLOWS: Mapping[str, str] = {
     "server.destroy": "destroyVirtualMachine",
     "server.recover": "recoverVirtualMachine",
     "server.delete": "expungeVirtualMachine",
+    "server.attach_nic": "addNicToVirtualMachine",
+    "server.detach_nic": "removeNicFromVirtualMachine",
     "volume.create": "createVolume",
     "volume.attach": "attachVolume",
     "volume.detach": "detachVolume",

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from pileus.core.compute import nics
+from pileus.core.compute import servers
 from pileus.core.compute.records import Server
 from pileus.core.network import visible
 from pileus.core.network.ports import NicWant
@@ -60,10 +60,12 @@ async def add(call: Call, params: AddNic) -> Accepted:
     """Gives a virtual machine an interface in a network."""
     want = NicWant(network=params.network, address=params.address or None, mac=params.mac or None)
     with conflicts():
-        return await nics.add(call.cloud, call.caller, params.server, want, command=call.name)
+        return await servers.attach_nic(call.cloud, call.caller, params.server, want, command=call.name)
 
 
 @command("removeNicFromVirtualMachine", params=RemoveNic)
 async def remove(call: Call, params: RemoveNic) -> Accepted:
     """Takes an interface that is not the default one from a virtual machine."""
-    return await nics.remove(call.cloud, call.caller, params.server, params.nic, command=call.name)
+    return await servers.detach_nic(
+        call.cloud, call.caller, params.server, params.nic, default_stays=True, command=call.name
+    )

@@ -24,12 +24,10 @@ Convert = Callable[[str], Any]
 class Call:
     """One operation with everything precomputed that does not depend on the request."""
 
-    __slots__ = ("_arguments", "_bodies", "_convert", "_queries", "decide", "operation")
+    __slots__ = ("_arguments", "_bodies", "_convert", "_queries", "operation")
 
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
-        self.decide = False
-        """Whether the policy can be decided before the handler runs."""
         names = parameters(operation.path)
         given = inspect.signature(operation.handler).parameters
         self._arguments = order(operation, list(given), names)

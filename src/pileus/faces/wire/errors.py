@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 class WireKind(Enum):
     """A refusal below the core, with its HTTP status."""
 
-    BAD_REQUEST = (400, "bad request")
     NO_ROUTE = (404, "no such path")
     BAD_METHOD = (405, "method not allowed")
     BAD_VERSION = (400, "malformed version")

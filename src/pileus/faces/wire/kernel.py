@@ -96,7 +96,6 @@ class Kernel:
         self._access_log = access_log
         self._nowhere: Target = Nowhere()
         self._prefixes: routing.Prefixes[Target] = routing.Prefixes()
-        self._exact: dict[str, str] = {}
         self._sockets = Routes()
         self.services: tuple[Service, ...] = tuple(services)
         for service in self.services:
@@ -126,10 +125,6 @@ class Kernel:
     ) -> None:
         """Serve files; `fallback` answers paths without a suffix, for what routes in the browser."""
         self._prefixes.add(prefix, Directory(directory, fallback=fallback, policy=policy))
-
-    def redirect(self, path: str, location: str) -> None:
-        """Send browsers from one exact path, such as `/`, to another."""
-        self._exact["/" + path.strip("/")] = location
 
     def websocket(self, template: str, handler: SocketHandler) -> None:
         """Serve WebSockets at a path; path parameters are in `socket.parameters`."""
@@ -180,9 +175,6 @@ class Kernel:
                 target = self._choose(request, routing.pieces(raw))
                 raise
             target = self._choose(request, parts)
-            location = self._exact.get("/" + "/".join(parts).strip("/")) if self._exact else None
-            if location is not None and request.method in ("GET", "HEAD"):
-                return ready(request, target, Response(302, None, {"location": location}))
             answer = await target.answer(request)
             return ready(request, target, answer)
         except Disconnected:

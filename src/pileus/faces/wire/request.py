@@ -137,11 +137,6 @@ class Request:
         return f"{scheme}://{host}"
 
     @property
-    def service_url(self) -> str:
-        """The address of the service itself, for links."""
-        return f"{self.base_url}{self.prefix}"
-
-    @property
     def url(self) -> str:
         """The address asked for, without its query."""
         return f"{self.base_url}{quote(self.path)}"

@@ -1,6 +1,5 @@
 """Declared operations of one API: what router, validation, policy, ledger, tests and documentation read."""
 
-import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -41,10 +40,6 @@ class Operation:
         """How ledgers and logs name it: `POST /servers/{server}/action os-start`."""
         route = f"{self.method} {self.path}"
         return route if self.action is None else f"{route} {self.action}"
-
-    @property
-    def doc(self) -> str:
-        return inspect.getdoc(self.handler) or ""
 
     @property
     def versions(self) -> tuple[Version | None, Version | None]:

@@ -96,8 +96,11 @@ async def test_only_an_image_with_content_is_deactivated(world):
     with pytest.raises(Forbidden):
         reader = person("reader", project=world.caller.home)
         await images.set_active(world.cloud, reader, full.id, active=False)
-    changed = await images.set_active(world.cloud, administrator, full.id, active=False)
-    assert changed.state is ImageState.DEACTIVATED
+    for who in (administrator, world.caller):
+        changed = await images.set_active(world.cloud, who, full.id, active=False)
+        assert changed.state is ImageState.DEACTIVATED
+        changed = await images.set_active(world.cloud, who, full.id, active=True)
+        assert changed.state is ImageState.ACTIVE
 
 
 async def test_only_an_administrator_gives_an_image_away(world):

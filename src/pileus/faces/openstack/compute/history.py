@@ -19,8 +19,8 @@ NAMES = {
     "volume.attach": "attach_volume",
     "volume.detach": "detach_volume",
     "volume.extend": "extend_volume",
-    "nic.attach": "attach_interface",
-    "nic.detach": "detach_interface",
+    "server.attach_nic": "attach_interface",
+    "server.detach_nic": "detach_interface",
 }
 
 

@@ -8,7 +8,7 @@ from pileus.core.errors import CoreError, Kind, NotFound, QuotaExceeded
 from pileus.faces.openstack import wire
 from pileus.faces.openstack.compute.policies import POLICIES
 from pileus.faces.openstack.compute.words import attribute
-from pileus.faces.wire import Request, Response, Service, Versions, WireError
+from pileus.faces.wire import STATUS, Request, Response, Service, Versions, WireError
 
 ROOT = "/compute"
 PREFIX = "/compute/v2.1"
@@ -16,20 +16,7 @@ VERSIONS = Versions(
     "compute", (2, 1), (2, 96), legacy_header="X-OpenStack-Nova-API-Version", aliases=("nova",)
 )
 MAX_LIMIT = 1000
-STATUSES: Mapping[Kind, int] = {
-    Kind.INVALID: 400,
-    Kind.UNAUTHENTICATED: 401,
-    Kind.FORBIDDEN: 403,
-    Kind.NOT_FOUND: 404,
-    Kind.EXISTS: 409,
-    Kind.CONFLICT: 409,
-    Kind.IN_USE: 409,
-    Kind.QUOTA: 403,
-    Kind.NO_CAPACITY: 500,
-    Kind.TOO_LARGE: 413,
-    Kind.UNSUPPORTED: 400,
-    Kind.UNAVAILABLE: 503,
-}
+STATUSES: Mapping[Kind, int] = {**STATUS, Kind.NO_CAPACITY: 500, Kind.UNSUPPORTED: 400}
 WORDS = {"Server": "Instance", "Size": "Flavor", "Key pair": "Keypair"}
 """The original's names of what was not found."""
 ACTIONS = {

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from pileus.core.block import limits as core
+from pileus.core import limits as core
+from pileus.core.block.limits import RESOURCES, change
 from pileus.core.errors import Invalid
 from pileus.faces.openstack.volume.service import service
 from pileus.faces.openstack.volume.words import flag
@@ -21,7 +22,7 @@ def plain(limits: Mapping[str, int]) -> dict[str, int]:
 
 
 async def shown(request: Request, project: UUID, *, usage: bool = False) -> dict[str, Any]:
-    every = await core.show(request.cloud, request.caller, project)
+    every = await core.show(request.cloud, request.caller, project, RESOURCES)
     if not usage:
         return plain({resource: limit for resource, (_, limit) in every.items()})
     made = {
@@ -47,7 +48,7 @@ async def show(request: Request, project: UUID) -> dict[str, Any]:
 )
 async def defaults(request: Request, project: UUID) -> dict[str, Any]:
     enforce(request, "volume_extension:quotas:show", project)
-    return {"quota_set": plain(core.defaults()) | {"id": project.hex}}
+    return {"quota_set": plain(core.defaults(RESOURCES)) | {"id": project.hex}}
 
 
 @service.operation(
@@ -66,7 +67,7 @@ async def update(request: Request, project: UUID, body: Mapping[str, int | str])
             limits[NAMES[name]] = limit
         elif limit != FIXED.get(name, -1):
             raise Invalid(f"Quota {name[:60]} cannot be set to {limit}; {', '.join(NAMES)} can be limited.")
-    await core.change(request.cloud, request.caller, project, limits)
+    await change(request.cloud, request.caller, project, limits)
     return {"quota_set": await shown(request, project)}
 
 
@@ -81,7 +82,7 @@ def number(name: str, value: int | str) -> int:
 
 @service.operation("DELETE", "/os-quota-sets/{project}", policy="volume_extension:quotas:delete")
 async def delete(request: Request, project: UUID) -> None:
-    await core.reset(request.cloud, request.caller, project)
+    await core.reset(request.cloud, request.caller, project, RESOURCES)
 
 
 @service.operation("GET", "/limits", policy="limits_extension:used_limits")
@@ -91,7 +92,7 @@ async def limits(request: Request) -> dict[str, Any]:
     other = query.get("project_id", query.get("tenant_id"))
     if other and request.caller.admin and request.version >= (3, 39):
         project = parse_id(other, "Project")
-    every = await core.show(request.cloud, request.caller, project or request.caller.home)
+    every = await core.show(request.cloud, request.caller, project or request.caller.home, RESOURCES)
     absolute = {
         "maxTotalVolumes": every["volumes"][1],
         "maxTotalVolumeGigabytes": every["volume_gib"][1],
