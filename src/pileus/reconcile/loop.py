@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from pileus.core.errors import CoreError
+from pileus.core.identity import tokens
 from pileus.drivers.errors import DriverError
 from pileus.reconcile import network, servers
 from pileus.store import StoreError
@@ -17,6 +18,13 @@ from pileus.workflows.site import Site
 log = structlog.get_logger()
 
 Look = Callable[[], Awaitable[Any]]
+HOUR = 3600.0
+
+
+async def rotate_keys(site: Site) -> None:
+    cloud = site.cloud
+    if tokens.of(cloud).rotate_when_due(cloud.now(), cloud.config.token_seconds):
+        log.info("token keys rotated")
 
 
 class Loop:
@@ -29,6 +37,7 @@ class Loop:
             "ports": (min(1.0, pause), nets.rise),
             "servers": (pause, servers.Servers(site).look),
             "bases": (pause, partial(disks.sweep_bases, site)),
+            "token keys": (HOUR, partial(rotate_keys, site)),
         }
         self._tasks: list[asyncio.Task[None]] = []
 

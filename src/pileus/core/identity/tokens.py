@@ -26,6 +26,7 @@ METHODS = ("password", "token", "application_credential")
 """Their places are stored in tokens: only ever append."""
 SCOPES: tuple[Scope | None, ...] = (None, Scope.PROJECT, Scope.DOMAIN, Scope.SYSTEM)
 NIL = UUID(int=0)
+ROTATE_SECONDS = 86_400
 ACTIVE_KEYS = 3
 MAX_LENGTH = 1024
 
@@ -94,6 +95,15 @@ class Tokens:
         for number in self._numbers()[1:][: -(ACTIVE_KEYS - 1)]:
             (self.directory / str(number)).unlink()
         self._load()
+
+    def rotate_when_due(self, now: datetime, token_seconds: int) -> bool:
+        """Rotate when the last time is a day ago, or the life of a token if that is longer: none ends before its time.
+        Whether it was due."""
+        last = datetime.fromtimestamp(self.directory.stat().st_mtime, UTC)
+        if (now - last).total_seconds() < max(ROTATE_SECONDS, token_seconds):
+            return False
+        self.rotate()
+        return True
 
     def _open(self, sealed: bytes) -> bytes:
         try:

@@ -1,5 +1,5 @@
 import stat
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -79,3 +79,11 @@ def test_two_processes_open_each_others_tokens_through_rotations(tokens):
         assert other.open(tokens.issue(token()))
         assert tokens.open(other.issue(token()))
         tokens.rotate()
+
+
+def test_keys_are_rotated_when_a_day_or_the_life_of_a_token_has_passed(tokens):
+    text, now = tokens.issue(token()), datetime.now(UTC)
+    assert not tokens.rotate_when_due(now + timedelta(hours=23), 3600)
+    assert not tokens.rotate_when_due(now + timedelta(hours=47), 48 * 3600)
+    assert tokens.rotate_when_due(now + timedelta(hours=25), 3600)
+    assert tokens.open(text)
