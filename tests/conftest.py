@@ -1,5 +1,6 @@
 """Databases for the tests: an SQLite file, or a database of a PostgreSQL server that the session starts itself."""
 
+import gc
 import os
 import shutil
 import subprocess
@@ -14,6 +15,13 @@ import pytest
 
 POSTGRES_USER = "postgres"
 START_SECONDS = 60
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay: the collector need not look through them again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 
 from pileus.cli.http import Api, Failed
 from pileus.cli.profiles import read
-from tests.clients.cloud import Login, RealCloud, until
+from tests.clients.cloud import PILEUS, Login, RealCloud, run, until
 
 ROUNDS, CREATES, DELETES = 10, 5, 3
 SETTLED = {"ACTIVE", "ERROR"}
@@ -140,6 +140,7 @@ def test_kill_minus_nine_leaves_nothing_stuck_and_nothing_leaked(scene: Scene) -
         )
         statuses = scene.shown(api)
         active = {server for server, status in statuses.items() if status == "ACTIVE"}
+        assert "NOT SOUND" not in run([PILEUS, "status", "--state", scene.cloud.state]), place
         until(f"{place}: guests are as recorded", lambda active=active: scene.cloud.guests() == active, 30)
     assert int(scene.ssh("cut -d. -f1 /proc/uptime")) >= int(born) + int(time.monotonic() - began) - 2
     scene.delete_all(api)

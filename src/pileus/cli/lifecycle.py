@@ -147,6 +147,8 @@ def status(state: Path) -> int:
 
 async def _counts(config: Config) -> list[str]:
     from pileus.app.running import database_url
+    from pileus.core.cloud import Cloud
+    from pileus.core.compute import invariants
     from pileus.core.compute.records import Host, Server
     from pileus.core.operations import LIVE, Operation, Outcome
     from pileus.store import open_store
@@ -162,6 +164,8 @@ async def _counts(config: Config) -> list[str]:
             ]
             lines.append(f"servers: {await view.count(Server)}")
             lines.append(f"operations running: {await view.count(Operation, outcome=tuple(LIVE))}")
+            broken = await invariants.violations(Cloud(config, store))
+            lines += [f"NOT SOUND: {each}" for each in broken[:20]]
             flagged = await view.list(Operation, outcome=Outcome.FLAGGED, limit=20)
             lines += [f"NEEDS A PERSON: operation {o.id} ({o.workflow}): {o.why}; {o.fault}" for o in flagged]
     finally:

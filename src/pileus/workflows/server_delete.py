@@ -7,9 +7,9 @@ from msgspec.structs import replace
 from pileus.core.block import volumes
 from pileus.core.block.records import Snapshot, Volume, VolumeState
 from pileus.core.cloud import Look, Tx
-from pileus.core.compute import sizes
+from pileus.core.compute import lifecycle, sizes
 from pileus.core.compute.lifecycle import Back
-from pileus.core.compute.records import ConsoleToken, Host, Server, State
+from pileus.core.compute.records import ConsoleToken, Host, Server
 from pileus.core.facets import Facet
 from pileus.core.network import ports
 from pileus.core.placement import claims

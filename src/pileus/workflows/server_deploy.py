@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from pileus.core.block import volumes
 from pileus.core.block.records import Volume, VolumeState
 from pileus.core.cloud import Tx
+from pileus.core.compute import lifecycle
 from pileus.core.compute.deploy import Build
 from pileus.core.compute.records import Server, State
 from pileus.core.errors import NoCapacity

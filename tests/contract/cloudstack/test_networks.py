@@ -458,7 +458,7 @@ async def test_a_network_that_the_platform_refuses_says_so_and_a_restart_heals_i
     member: Stack, worker: Worker, site: Site
 ) -> None:
     fake: Any = site.network
-    fake.fail_next("apply_network", Refused("no bridge"), times=2)
+    fake.fail("apply_network", Refused("no bridge"), times=2)
     params = {
         "name": "x",
         "zoneid": await zone(member),

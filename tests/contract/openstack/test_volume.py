@@ -15,6 +15,7 @@ from pileus.core.image.records import Image, ImageState, Visibility
 from pileus.core.quota import Usage
 from pileus.drivers.errors import Refused
 from pileus.drivers.hypervisor.protocol import Guest
+from pileus.drivers.volume import fake
 from pileus.faces.openstack.volume import SERVICE, SERVICES
 from pileus.faces.openstack.volume.words import SNAPSHOT_STATUS, STATUS
 from pileus.faces.wire import ledger
@@ -22,6 +23,7 @@ from tests.asgi import Client
 
 V3 = "/volume/v3"
 LEDGER = Path(__file__).parents[3] / "specs" / "openstack-volume.toml"
+MIB = 1 << 20
 NOBODY = str(uuid4())
 LATEST = {"openstack-api-version": "volume latest"}
 
@@ -644,7 +646,8 @@ class TestActions:
         assert (await shown(member, key))["status"] == "available"
 
     @pytest.mark.parametrize("format", ["raw", "qcow2"])
-    async def test_an_image_from_a_volume(self, site, worker, member, image, format):
+    async def test_an_image_from_a_volume(self, site, worker, member, image, format, monkeypatch):
+        monkeypatch.setattr(fake, "GIB", MIB)  # a raw export is as large as its volume
         key = (await ready(member, worker, imageRef=str(image.id)))["id"]
         sent = {"image_name": "copy", "disk_format": format, "visibility": "private", "protected": "false"}
         reply = await do(member, key, "os-volume_upload_image", sent)
@@ -654,7 +657,7 @@ class TestActions:
         await worker.idle()
         assert (await shown(member, key))["status"] == "available"
         found = (await member.get(f"/image/v2/images/{answer['image_id']}")).json()
-        assert (found["status"], found["disk_format"], found["virtual_size"]) == ("active", format, 1 << 30)
+        assert (found["status"], found["disk_format"], found["virtual_size"]) == ("active", format, MIB)
         assert found["hw_disk_bus"] == "virtio"
         assert not list((site.cloud.config.state / "exports").iterdir())
 

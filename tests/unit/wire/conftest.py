@@ -189,7 +189,11 @@ def declare_records(things: Service) -> None:
 
     @things.operation("GET", "/", public=True, versioned=False)
     async def discovery(request: Request) -> dict[str, Any]:
-        return {"self": f"{request.base_url}{request.prefix}", "anonymous": request.anonymous, "client": request.client}
+        return {
+            "self": f"{request.base_url}{request.prefix}",
+            "anonymous": request.anonymous,
+            "client": request.client,
+        }
 
 
 def declare_actions(things: Service) -> None:

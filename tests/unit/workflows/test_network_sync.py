@@ -42,7 +42,7 @@ def whole(here: Place, network: Network, port: Any) -> bool:
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("call", CALLS)
 async def test_an_unreachable_platform_is_waited_for(here: Place, call: str, when: Any):
-    here.network.fail_next(call, Unreachable("gone"), when=when)
+    here.network.fail(call, Unreachable("gone"), when=when)
     network, port = await built(here)
     await here.work()
     assert whole(here, network, port)
@@ -54,7 +54,7 @@ async def test_an_unreachable_platform_is_waited_for(here: Place, call: str, whe
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("call", CALLS)
 async def test_a_refusal_is_told_and_repaired_later(here: Place, call: str, when: Any):
-    here.network.fail_next(call, Refused("no"), when=when)
+    here.network.fail(call, Refused("no"), when=when)
     network, port = await built(here)
     await here.work()
     async with here.cloud.view() as look:
@@ -75,7 +75,7 @@ async def test_a_refusal_is_told_and_repaired_later(here: Place, call: str, when
 async def test_what_was_deleted_leaves_the_platform_in_the_end(here: Place, call: str, when: Any):
     network, port = await built(here)
     await here.work()
-    here.network.fail_next(call, Refused("no"), when=when)
+    here.network.fail(call, Refused("no"), when=when)
     await ports.delete(here.cloud, here.me, port.id)
     await removal.delete(here.cloud, here.me, network.id)
     await here.work()

@@ -27,5 +27,3 @@ async def change(cloud: Cloud, caller: Caller, project: UUID, limits: Mapping[st
                     f"{every[name][0]} are in use, and the requested limit is {limit}."
                 )
             await tx.rows.put(Limit(project=project, resource=name, limit=limit))
-
-

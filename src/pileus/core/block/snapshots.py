@@ -12,6 +12,7 @@ from pileus.core.block.sources import find, refuse_copied
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud
 from pileus.core.errors import Conflict, Invalid
+from pileus.core.listing import within
 from pileus.core.operations import LIVE, Accepted, Operation
 
 

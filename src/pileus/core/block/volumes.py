@@ -20,6 +20,7 @@ from pileus.core.compute.records import Server
 from pileus.core.compute.records import State as ServerState
 from pileus.core.errors import Conflict, InUse, Invalid
 from pileus.core.image.records import Image
+from pileus.core.listing import within
 from pileus.core.operations import Accepted
 
 SHOWN = tuple(state for state in VolumeState if state is not VolumeState.RETAINED)
@@ -212,7 +213,9 @@ async def extend(cloud: Cloud, caller: Caller, key: UUID, size_gib: int) -> Acce
         if volume.state not in (VolumeState.AVAILABLE, VolumeState.IN_USE):
             raise Conflict(f"Volume {key} is {volume.state}; to be extended it must be available or in use.")
         if volume.ephemeral:
-            raise Conflict(f"Volume {key} is the own root disk of server {volume.server}: its size is the server's.")
+            raise Conflict(
+                f"Volume {key} is the own root disk of server {volume.server}: its size is the server's."
+            )
         if not volume.size_gib < size_gib <= MAX_GIB:
             raise Invalid(
                 f"Volume {key} has {volume.size_gib} GiB; the new size must be larger, {size_gib} GiB is not."

@@ -1,16 +1,15 @@
 """A hypervisor in memory, for tests, scale and demos; it behaves as libvirt's does, refusals included."""
 
-import functools
 import time
-from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
+from typing import Literal
 from uuid import UUID
 
 import msgspec
 
-from pileus.drivers.errors import Missing, Refused, Unreachable
+from pileus.drivers.errors import Missing, Refused
+from pileus.drivers.faults import Faulty, calls_of, verb
 from pileus.drivers.hypervisor.protocol import (
     Capabilities,
     Disk,
@@ -24,11 +23,6 @@ from pileus.drivers.hypervisor.protocol import (
 from pileus.drivers.hypervisor.reactions import Verb, must_act
 from pileus.drivers.hypervisor.rfb import RfbServer
 
-P = ParamSpec("P")
-T = TypeVar("T")
-When = Literal["before", "after"]
-
-CALLS = frozenset(name for name in vars(Hypervisor) if callable(getattr(Hypervisor, name)) and name[0] != "_")
 REMEMBERED_EVENTS = 20
 """Starts and ends of which the console log tells."""
 
@@ -48,34 +42,12 @@ class Machine(msgspec.Struct, kw_only=True):
     """Ignores the power button and holds on to its devices."""
 
 
-class Fault(msgspec.Struct, kw_only=True):
-    error: Exception
-    when: When
-    times: int
-
-
-def _injectable(
-    method: Callable[Concatenate["SimulatedHypervisor", P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate["SimulatedHypervisor", P], Coroutine[Any, Any, T]]:
-    """Count the call and let an injected fault break it before or after its effect."""
-    name = method.__name__
-
-    @functools.wraps(method)
-    async def call(self: "SimulatedHypervisor", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        self.calls[name] += 1
-        if not self.reachable:
-            raise Unreachable(f"{name}: simulated host {self.host_id} does not answer")
-        self._break(name, "before")
-        result = await method(self, *args, **kwargs)
-        self._break(name, "after")
-        return result
-
-    return call
-
-
-class SimulatedHypervisor:
+class SimulatedHypervisor(Faulty):
     """`clock` gives seconds; `stop_seconds` is how long a guest takes to do what it is asked.
     With `state`, a file, guests survive the process."""
+
+    CALLS = calls_of(Hypervisor)
+    PLATFORM = "the simulated host"
 
     def __init__(
         self,
@@ -86,6 +58,7 @@ class SimulatedHypervisor:
         stop_seconds: float = 0.0,
         state: Path | None = None,
     ) -> None:
+        super().__init__()
         self.host_id = host_id
         self.capabilities = Capabilities(
             hypervisor=facts.hypervisor,
@@ -97,29 +70,16 @@ class SimulatedHypervisor:
             console_log=True,
             consoles=frozenset({"vnc"}),
         )
-        self.reachable = True
-        self.calls: Counter[str] = Counter()
         self._facts = facts
         self._clock = clock
         self._stop_seconds = stop_seconds
         self._state = state
-        self._faults: dict[str, list[Fault]] = {}
         self._screens: dict[UUID, RfbServer] = {}
         self._machines: dict[UUID, Machine] = {}
         if state is not None:
             self._machines = remembered(state)
 
     # --- for tests and for the start of a simulation
-
-    def fail(self, call: str, error: Exception, *, when: When = "before", times: int = 1) -> None:
-        """Let the next calls of that name raise, before or after their effect."""
-        if call not in CALLS:
-            raise ValueError(f"{call} is no call of a hypervisor; there are {', '.join(sorted(CALLS))}")
-        self._faults.setdefault(call, []).append(Fault(error=error, when=when, times=times))
-
-    def heal(self) -> None:
-        """Forget the injected faults that are left."""
-        self._faults.clear()
 
     def adopt(self, guests: Iterable[tuple[Guest, Power]]) -> None:
         """Take guests as if they had been here all along."""
@@ -137,11 +97,11 @@ class SimulatedHypervisor:
 
     # --- the protocol
 
-    @_injectable
+    @verb
     async def facts(self) -> HostFacts:
         return self._facts
 
-    @_injectable
+    @verb
     async def define(self, guest: Guest) -> None:
         machine = self._lookup(guest.id)
         if machine is None:
@@ -150,7 +110,7 @@ class SimulatedHypervisor:
             machine.guest = guest
             self._keep(machine)
 
-    @_injectable
+    @verb
     async def start(self, guest: UUID) -> None:
         machine = self._find(guest)
         if must_act(Verb.START, guest, machine.power):
@@ -158,7 +118,7 @@ class SimulatedHypervisor:
                 self._note(machine, "boot")
             self._set(machine, Power.ON)
 
-    @_injectable
+    @verb
     async def stop(self, guest: UUID, *, force: bool) -> None:
         machine = self._lookup(guest)
         if machine is None:
@@ -168,7 +128,7 @@ class SimulatedHypervisor:
         elif not force and must_act(Verb.STOP, guest, machine.power):
             self._ask(machine, "stop")
 
-    @_injectable
+    @verb
     async def reboot(self, guest: UUID, *, force: bool) -> None:
         machine = self._find(guest)
         must_act(Verb.RESET if force else Verb.REBOOT, guest, machine.power)
@@ -178,41 +138,41 @@ class SimulatedHypervisor:
         else:
             self._ask(machine, "reboot")
 
-    @_injectable
+    @verb
     async def pause(self, guest: UUID) -> None:
         machine = self._find(guest)
         if must_act(Verb.PAUSE, guest, machine.power):
             self._set(machine, Power.PAUSED)
 
-    @_injectable
+    @verb
     async def resume(self, guest: UUID) -> None:
         machine = self._find(guest)
         if must_act(Verb.RESUME, guest, machine.power):
             self._set(machine, Power.ON)
 
-    @_injectable
+    @verb
     async def suspend(self, guest: UUID) -> None:
         machine = self._find(guest)
         if must_act(Verb.SUSPEND, guest, machine.power):
             self._close_screen(guest)
             self._set(machine, Power.SUSPENDED)
 
-    @_injectable
+    @verb
     async def undefine(self, guest: UUID) -> None:
         self._machines.pop(guest, None)
         self._close_screen(guest)
         self._write(guest)
 
-    @_injectable
+    @verb
     async def power(self, guest: UUID) -> Power | None:
         machine = self._lookup(guest)
         return None if machine is None else machine.power
 
-    @_injectable
+    @verb
     async def guests(self) -> Mapping[UUID, Power]:
         return {guest: self._find(guest).power for guest in self._machines}
 
-    @_injectable
+    @verb
     async def attach_disk(self, guest: UUID, disk: Disk) -> None:
         machine = self._find(guest)
         must_act(Verb.ATTACH, guest, machine.power)
@@ -226,7 +186,7 @@ class SimulatedHypervisor:
         machine.guest = msgspec.structs.replace(machine.guest, disks=(*held, disk))
         self._keep(machine)
 
-    @_injectable
+    @verb
     async def detach_disk(self, guest: UUID, volume: UUID) -> None:
         machine = self._lookup(guest)
         if machine is not None and any(one.volume == volume for one in machine.guest.disks):
@@ -235,7 +195,7 @@ class SimulatedHypervisor:
             machine.guest = msgspec.structs.replace(machine.guest, disks=left)
             self._keep(machine)
 
-    @_injectable
+    @verb
     async def attach_nic(self, guest: UUID, nic: Nic) -> None:
         machine = self._find(guest)
         must_act(Verb.ATTACH, guest, machine.power)
@@ -244,7 +204,7 @@ class SimulatedHypervisor:
             machine.guest = msgspec.structs.replace(machine.guest, nics=(*held, nic))
             self._keep(machine)
 
-    @_injectable
+    @verb
     async def detach_nic(self, guest: UUID, port: UUID) -> None:
         machine = self._lookup(guest)
         if machine is not None and any(one.port == port for one in machine.guest.nics):
@@ -253,21 +213,21 @@ class SimulatedHypervisor:
             machine.guest = msgspec.structs.replace(machine.guest, nics=left)
             self._keep(machine)
 
-    @_injectable
+    @verb
     async def disks(self, guest: UUID) -> frozenset[UUID]:
         return frozenset(disk.volume for disk in self._find(guest).guest.disks)
 
-    @_injectable
+    @verb
     async def nics(self, guest: UUID) -> frozenset[UUID]:
         return frozenset(nic.port for nic in self._find(guest).guest.nics)
 
-    @_injectable
+    @verb
     async def resize_disk(self, guest: UUID, volume: UUID, size_gib: int) -> None:
         machine = self._find(guest)
         must_act(Verb.RESIZE, guest, machine.power)
         self._disk(machine, volume)
 
-    @_injectable
+    @verb
     async def snapshot_disk(self, guest: UUID, volume: UUID, snapshot: UUID) -> None:
         machine = self._find(guest)
         must_act(Verb.SNAPSHOT, guest, machine.power)
@@ -277,7 +237,7 @@ class SimulatedHypervisor:
         machine.snapshots.setdefault(volume, set()).add(snapshot)
         self._keep(machine)
 
-    @_injectable
+    @verb
     async def delete_disk_snapshot(self, guest: UUID, volume: UUID, snapshot: UUID) -> None:
         machine = self._find(guest)
         must_act(Verb.SNAPSHOT, guest, machine.power)
@@ -285,12 +245,12 @@ class SimulatedHypervisor:
         machine.snapshots.get(volume, set()).discard(snapshot)
         self._keep(machine)
 
-    @_injectable
+    @verb
     async def console_log(self, guest: UUID, *, max_bytes: int = 1 << 20) -> bytes:
         text = console(self._find(guest)).encode()
         return text[max(0, len(text) - max_bytes) :]
 
-    @_injectable
+    @verb
     async def screen(self, guest: UUID) -> Screen:
         machine = self._find(guest)
         must_act(Verb.SCREEN, guest, machine.power)
@@ -303,12 +263,6 @@ class SimulatedHypervisor:
             self._close_screen(guest)
 
     # --- inside
-
-    def _break(self, call: str, when: When) -> None:
-        for fault in self._faults.get(call, ()):
-            if fault.when == when and fault.times > 0:
-                fault.times -= 1
-                raise fault.error
 
     def _lookup(self, guest: UUID) -> Machine | None:
         machine = self._machines.get(guest)
@@ -414,6 +368,3 @@ def console(machine: Machine) -> str:
     )
     told = {"boot": boot, "down": "\n[   99.000000] reboot: Power down\n"}
     return "".join(told[event] for event in machine.events)
-
-
-__all__ = ["CALLS", "SimulatedHypervisor", "When"]

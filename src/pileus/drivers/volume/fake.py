@@ -3,18 +3,17 @@
 import asyncio
 import hashlib
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from functools import update_wrapper
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 from uuid import UUID
 
 import msgspec
 
 from pileus.drivers.errors import Missing, Refused
+from pileus.drivers.faults import Faulty, calls_of, verb
 from pileus.drivers.volume import config_drive
 from pileus.drivers.volume.inspection import DRIVERS, Content, detect, qcow2
-from pileus.drivers.volume.protocol import DiskPath, Inspected, PoolFacts
+from pileus.drivers.volume.protocol import DiskPath, ImageStore, Inspected, Pool, PoolFacts
 
 GIB = 1 << 30
 BLOCK = 4096
@@ -23,50 +22,6 @@ CLUSTER = 1 << 16
 SLOTS = CLUSTER // 8
 """Entries of one table of a qcow2 file."""
 UNLIMITED = 1 << 62
-When = Literal["before", "after"]
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-class Fault(msgspec.Struct):
-    error: Exception
-    left: int
-
-
-class Faulty:
-    """Errors that wait for a call: before it has an effect, or after."""
-
-    def __init__(self) -> None:
-        self._faults: dict[tuple[str, When], Fault] = {}
-
-    def fail(self, call: str, error: Exception, *, when: When = "before", times: int = 1) -> None:
-        """The next `times` calls of that name raise `error`. AttributeError for a name that no call has."""
-        getattr(self, call)
-        self._faults[call, when] = Fault(error, times)
-
-    def strike(self, call: str, when: When) -> None:
-        fault = self._faults.get((call, when))
-        if fault and fault.left:
-            fault.left -= 1
-            raise fault.error
-
-
-F = TypeVar("F", bound=Faulty)
-
-
-def verb(
-    method: Callable[Concatenate[F, P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate[F, P], Coroutine[Any, Any, T]]:
-    name = method.__name__
-
-    async def called(self: F, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        self.strike(name, "before")
-        result = await method(self, *args, **kwargs)
-        self.strike(name, "after")
-        return result
-
-    update_wrapper(called, method)
-    return called
 
 
 class MemoryDisk(msgspec.Struct):
@@ -100,6 +55,9 @@ class MemoryDisk(msgspec.Struct):
 
 class MemoryPool(Faulty):
     """Implements Pool."""
+
+    CALLS = calls_of(Pool)
+    PLATFORM = "the pool in memory"
 
     def __init__(self, total_bytes: int = 1 << 50) -> None:
         super().__init__()
@@ -245,6 +203,9 @@ class MemoryPool(Faulty):
 
 class MemoryImages(Faulty):
     """Implements ImageStore."""
+
+    CALLS = calls_of(ImageStore)
+    PLATFORM = "the image store in memory"
 
     def __init__(self, max_virtual_bytes: int = 1 << 50) -> None:
         super().__init__()

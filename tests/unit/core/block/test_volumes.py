@@ -6,11 +6,14 @@ from uuid import uuid4
 import pytest
 from msgspec.structs import replace
 
-from pileus.core.block import kinds, limits, snapshots, sources, volumes
+from pileus.core import limits
+from pileus.core.block import kinds, snapshots, sources, volumes
+from pileus.core.block.limits import RESOURCES, change
 from pileus.core.block.records import VolumeKind, VolumeState
 from pileus.core.caller import Caller
 from pileus.core.errors import Conflict, Forbidden, InUse, Invalid, NotFound, QuotaExceeded
 from pileus.core.image.records import Image
+from pileus.core.quota import DEFAULTS
 from tests.unit.workflows.storage import world
 
 __all__ = ["world"]
@@ -73,7 +76,7 @@ class TestRules:
                 await asked
 
     async def test_quota_refuses_before_anything_is_made(self, world):
-        await limits.change(world.cloud, admin(world), world.caller.home, {"volumes": 1, "volume_gib": 3})
+        await change(world.cloud, admin(world), world.caller.home, {"volumes": 1, "volume_gib": 3})
         volume = await world.volume()
         with pytest.raises(QuotaExceeded):
             await world.volume()
@@ -81,13 +84,13 @@ class TestRules:
             await volumes.extend(world.cloud, world.caller, volume.id, 4)
         await volumes.extend(world.cloud, world.caller, volume.id, 3)
         await world.quiet()
-        assert await limits.show(world.cloud, world.caller, world.caller.home) == {
+        assert await limits.show(world.cloud, world.caller, world.caller.home, RESOURCES) == {
             "volumes": (1, 1),
             "volume_gib": (3, 3),
-            "snapshots": (0, limits.defaults()["snapshots"]),
+            "snapshots": (0, DEFAULTS["snapshots"]),
         }
         with pytest.raises(Invalid, match="existing resources"):
-            await limits.change(world.cloud, admin(world), world.caller.home, {"volume_gib": 2})
+            await change(world.cloud, admin(world), world.caller.home, {"volume_gib": 2})
         assert await world.faults() == []
 
     @pytest.mark.parametrize(

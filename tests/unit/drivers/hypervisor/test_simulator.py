@@ -7,9 +7,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from pileus.drivers.errors import Refused, Unreachable
+from pileus.drivers.faults import When
 from pileus.drivers.hypervisor.protocol import Guest, HostFacts, Power
 from pileus.drivers.hypervisor.rfb import HEIGHT, WIDTH
-from pileus.drivers.hypervisor.simulator import CALLS, SimulatedHypervisor, When
+from pileus.drivers.hypervisor.simulator import SimulatedHypervisor
 from tests.conformance.hypervisor import Bench, HypervisorConformance
 
 FACTS = HostFacts(
@@ -128,7 +129,7 @@ async def test_an_injected_fault_breaks_the_call_before_or_after_its_effect(
 async def test_a_fault_needs_the_name_of_a_call(bench: SimulatedBench) -> None:
     with pytest.raises(ValueError, match="boot is no call"):
         bench.hypervisor.fail("boot", Unreachable("injected"))
-    assert {"start", "detach_nic", "facts"} <= CALLS
+    assert {"start", "detach_nic", "facts"} <= SimulatedHypervisor.CALLS
 
 
 async def test_a_host_that_is_away_is_unreachable(bench: SimulatedBench) -> None:

@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from pileus.drivers.errors import Refused, Unreachable
-from pileus.drivers.network.fake import CALLS, FakeNetwork
+from pileus.drivers.network.fake import FakeNetwork
 from tests.conformance.network import NetworkConformance, Site
 
 
@@ -33,7 +33,7 @@ def call(site: Site, name: str) -> Coroutine[Any, Any, Any]:
     return method(*arguments.get(name, ()))
 
 
-BREAKABLE = sorted(CALLS - {"close"})
+BREAKABLE = sorted(FakeNetwork.CALLS - {"close"})
 
 
 @pytest.mark.parametrize("name", BREAKABLE)
@@ -46,11 +46,11 @@ async def test_a_fault_before_has_no_effect_and_one_after_has_its_effect(name: s
         await network.apply_network(site.network)
         await network.apply_network(site.external)
     before = await network.known()
-    network.fail_next(name, Refused("broken"))
+    network.fail(name, Refused("broken"))
     with pytest.raises(Refused, match="broken"):
         await call(site, name)
     assert await network.known() == before
-    network.fail_next(name, Refused("broken"), when="after")
+    network.fail(name, Refused("broken"), when="after")
     with pytest.raises(Refused, match="broken"):
         await call(site, name)
     changed = name.startswith(("apply", "remove"))
@@ -68,7 +68,7 @@ async def test_a_network_that_is_away_answers_nothing(name: str) -> None:
 
 async def test_an_unknown_call_cannot_be_broken() -> None:
     with pytest.raises(ValueError, match="apply_network"):
-        FakeNetwork().fail_next("apply_everything", Refused("broken"))
+        FakeNetwork().fail("apply_everything", Refused("broken"))
 
 
 async def test_a_port_is_up_when_a_guest_is_behind_it_and_it_is_enabled() -> None:

@@ -75,5 +75,5 @@ async def test_a_fault_after_the_call_leaves_its_effect():
 
 
 def test_a_fault_for_an_unknown_call_is_an_error():
-    with pytest.raises(AttributeError):
+    with pytest.raises(ValueError, match="explode is no call"):
         MemoryPool().fail("explode", Missing("x"))

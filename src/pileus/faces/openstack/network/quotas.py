@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from pileus.core import limits
 from pileus.core.errors import Forbidden, Invalid
-from pileus.core.network import limits
+from pileus.core.network.limits import RESOURCES as LIMITED
+from pileus.core.network.limits import change, changed
 from pileus.faces.openstack.network.attributes import Unfit, integer
 from pileus.faces.openstack.network.collection import Shown
 from pileus.faces.openstack.network.errors import RESOURCES
@@ -18,7 +20,7 @@ QUOTAS = f"{V2}/quotas"
 
 
 def view(held: Mapping[str, int]) -> Shown:
-    return {RESOURCES[name]: held[name] for name in limits.RESOURCES}
+    return {RESOURCES[name]: held[name] for name in LIMITED}
 
 
 def own(request: Request, project: UUID) -> UUID:
@@ -30,7 +32,7 @@ def own(request: Request, project: UUID) -> UUID:
 
 @SERVICE.operation("GET", QUOTAS, policy="get_quotas")
 async def list_quotas(request: Request) -> Shown:
-    found = await limits.changed(request.cloud, request.caller)
+    found = await changed(request.cloud, request.caller)
     return {
         "quotas": [
             {**view(held), "project_id": project.hex, "tenant_id": project.hex}
@@ -51,18 +53,18 @@ async def show_project(request: Request) -> Shown:
 
 @SERVICE.operation("GET", f"{QUOTAS}/{{project}}", policy="get_quota")
 async def show_quota(request: Request, project: UUID) -> Shown:
-    found = await limits.show(request.cloud, request.caller, own(request, project))
+    found = await limits.show(request.cloud, request.caller, own(request, project), LIMITED)
     return {"quota": view({name: limit for name, (_, limit) in found.items()})}
 
 
 @SERVICE.operation("GET", f"{QUOTAS}/{{project}}/default", policy="get_quota")
 async def show_default(request: Request, project: UUID) -> Shown:
     own(request, project)
-    return {"quota": view(limits.defaults())}
+    return {"quota": view(limits.defaults(LIMITED))}
 
 
 async def details(request: Request, project: UUID) -> Shown:
-    found = await limits.show(request.cloud, request.caller, own(request, project))
+    found = await limits.show(request.cloud, request.caller, own(request, project), LIMITED)
     return {
         "quota": {
             RESOURCES[name]: {"used": used, "limit": limit, "reserved": 0}
@@ -96,10 +98,10 @@ async def update_quota(request: Request, project: UUID, body: dict[str, Any]) ->
                 changes[resource] = LIMIT(wanted[name])
             except Unfit as error:
                 raise Invalid(f"Invalid input for {name}. Reason: {error}.") from None
-    await limits.change(request.cloud, request.caller, project, changes)
+    await change(request.cloud, request.caller, project, changes)
     return await show_quota(request, project)
 
 
 @SERVICE.operation("DELETE", f"{QUOTAS}/{{project}}", policy="delete_quota", status=204)
 async def reset_quota(request: Request, project: UUID) -> None:
-    await limits.reset(request.cloud, request.caller, project)
+    await limits.reset(request.cloud, request.caller, project, LIMITED)
