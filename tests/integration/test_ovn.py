@@ -199,7 +199,7 @@ async def test_a_guest_gets_everything_by_dhcp(world: World, tmp_path: Path) -> 
     assert seen == {
         "ip": "10.1.0.11",
         "router": "10.1.0.1",
-        "dns": "10.1.0.1",
+        "dns": "10.1.0.2",
         "mtu": "1442",
         "hostname": "one",
         "domain": "example.org",
@@ -431,6 +431,7 @@ async def test_what_was_deleted_by_hand_comes_back(world: World) -> None:
     world.lab.nbctl("ls-del", f"network-{first.id}")
     world.lab.nbctl("lr-del", f"router-{world.router.id}")
     world.lab.nbctl("pg-del", f"pg_{world.group.id.hex}")
+    await world.lab.network.settle()
     assert not await world.one.pings("10.1.0.12", expect=False)
     driver = world.lab.network
     await driver.apply_network(first)
