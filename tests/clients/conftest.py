@@ -9,8 +9,6 @@ import pytest
 
 from tests.clients.cloud import CLIENTS, REPOSITORY, RealCloud, run
 
-pytestmark = pytest.mark.clients
-
 
 @pytest.fixture(scope="session")
 def guest_image(tmp_path_factory: pytest.TempPathFactory) -> Path:

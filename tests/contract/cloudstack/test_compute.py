@@ -208,6 +208,10 @@ async def test_a_job_is_its_owners_only(
     assert latest["jobid"] == started["jobid"]
     jobs = (await member.call("listAsyncJobs"))["asyncjobs"]
     assert started["jobid"] in {job["jobid"] for job in jobs}
+    stopped = await member.call("stopVirtualMachine", id=started["id"])
+    await worker.idle()
+    found = (await member.call("listAsyncJobs", keyword="stopVirtual"))["asyncjobs"]
+    assert [job["jobid"] for job in found] == [stopped["jobid"]]
 
 
 async def test_a_job_that_fails_says_why(

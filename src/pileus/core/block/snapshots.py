@@ -51,7 +51,7 @@ async def create(cloud: Cloud, caller: Caller, want: Create) -> Accepted:
         )
         # A held volume is asked of its guest, so this takes its turn among the server's operations.
         key = volume.server or volume.id
-        operation = await tx.start("snapshot.create", subject=snapshot, key=key, command="createSnapshot")
+        operation = await tx.start("snapshot.create", subject=snapshot, key=key)
         snapshot = await tx.add(replace(snapshot, operation=operation.id))
     return Accepted(snapshot, operation)
 
@@ -122,7 +122,7 @@ async def delete(cloud: Cloud, caller: Caller, key: UUID) -> Accepted:
             queue = making.key
             called_off = {"cancelled": True, "wake_at": cloud.now()}
             await tx.rows.update_where(Operation, called_off, id=making.id)
-        operation = await tx.start("snapshot.delete", subject=snapshot, key=queue, command="deleteSnapshot")
+        operation = await tx.start("snapshot.delete", subject=snapshot, key=queue)
         changed = replace(
             snapshot, state=SnapshotState.DELETING, operation=operation.id, updated_at=cloud.now()
         )

@@ -61,7 +61,7 @@ async def create(cloud: Cloud, caller: Caller, want: Create, *, id: UUID | None 
     caller.require("volume.create", project=want.project)
     async with cloud.transaction(caller) as tx:
         volume = await add(tx, caller, want, id=id)
-        operation = await tx.start("volume.create", subject=volume, command="createVolume")
+        operation = await tx.start("volume.create", subject=volume)
         volume = await tx.put(replace(volume, operation=operation.id))
     return Accepted(volume, operation)
 
@@ -182,7 +182,7 @@ async def delete(
         snapshots = await tx.list(Snapshot, volume=key)
         if snapshots and not (keep_snapshots or with_snapshots):
             raise InUse(f"Volume {key} has {len(snapshots)} snapshots; delete them first.")
-        operation = await tx.start("volume.delete", subject=volume, supersede=True, command="deleteVolume")
+        operation = await tx.start("volume.delete", subject=volume, supersede=True)
         if with_snapshots:
             await _take_along(tx, snapshots, operation.id)
         volume = await tx.put(
@@ -228,7 +228,6 @@ async def extend(cloud: Cloud, caller: Caller, key: UUID, size_gib: int) -> Acce
             subject=volume,
             want=Extend(size_gib),
             key=volume.server or key,
-            command="resizeVolume",
         )
         volume = await tx.put(
             replace(volume, state=VolumeState.EXTENDING, operation=operation.id, updated_at=cloud.now())
@@ -256,9 +255,7 @@ async def attach(
         volume = await hold(tx, caller, key, server, device=device, delete_with_server=delete_with_server)
         assert volume.attachment is not None
         want = Attach(server=server.id, attachment=volume.attachment)
-        operation = await tx.start(
-            "volume.attach", subject=volume, want=want, key=server.id, command="attachVolume"
-        )
+        operation = await tx.start("volume.attach", subject=volume, want=want, key=server.id)
         volume = await tx.put(replace(volume, operation=operation.id))
     return Accepted(volume, operation)
 
@@ -330,7 +327,7 @@ async def detach(cloud: Cloud, caller: Caller, key: UUID, *, server: UUID | None
             raise Conflict(f"Volume {key} is {volume.state}; to be detached it must be in use.")
         if volume.root:
             raise Conflict(f"Volume {key} is the root disk of server {volume.server}; it cannot be detached.")
-        operation = await tx.start("volume.detach", subject=volume, key=volume.server, command="detachVolume")
+        operation = await tx.start("volume.detach", subject=volume, key=volume.server)
         volume = await tx.put(
             replace(volume, state=VolumeState.DETACHING, operation=operation.id, updated_at=cloud.now())
         )

@@ -203,7 +203,7 @@ async def record(
     for face, values in want.facets.items():
         await tx.rows.put(Facet(face=face, subject=server.id, values=values | {"index": number}))
     build = Build(zone=want.zone, host=want.host, apart_from=want.apart_from, start=want.start)
-    started = await tx.start("server.deploy", subject=server, want=build, command="create", id=operation)
+    started = await tx.start("server.deploy", subject=server, want=build, id=operation)
     return Accepted(server, started)
 
 

@@ -56,9 +56,7 @@ async def create(cloud: Cloud, caller: Caller, want: FromVolume) -> Accepted:
         )
         image = await images.add(tx, recorded)
         export = Export(volume=volume.id, format=want.disk_format)
-        operation = await tx.start(
-            "image.from_volume", subject=image, want=export, key=volume.id, command="createTemplate"
-        )
+        operation = await tx.start("image.from_volume", subject=image, want=export, key=volume.id)
         image = await tx.put(replace(image, state=ImageState.SAVING, operation=operation.id))
         await tx.put(
             replace(volume, state=VolumeState.UPLOADING, operation=operation.id, updated_at=cloud.now())

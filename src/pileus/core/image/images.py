@@ -64,7 +64,7 @@ async def create(cloud: Cloud, caller: Caller, want: Create, *, id: UUID | None 
         if not want.url:
             return image
         fetch = Fetch(want.url, inside=caller.admin)
-        operation = await tx.start("image.fetch", subject=image, want=fetch, command="registerTemplate")
+        operation = await tx.start("image.fetch", subject=image, want=fetch)
         image = await tx.put(replace(image, state=ImageState.SAVING, operation=operation.id))
     return Accepted(image, operation)
 
@@ -161,7 +161,7 @@ async def delete(cloud: Cloud, caller: Caller, key: UUID) -> Accepted:
             raise InUse(f"Image {key} is being deleted already.")
         # In the queue of what fills it, so that the deletion comes after the end of what it calls off.
         queue = await _call_off(tx, image)
-        operation = await tx.start("image.delete", subject=image, key=queue, command="deleteTemplate")
+        operation = await tx.start("image.delete", subject=image, key=queue)
         image = await tx.put(
             replace(image, state=ImageState.DELETING, operation=operation.id, updated_at=cloud.now())
         )

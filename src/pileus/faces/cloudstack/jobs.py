@@ -16,7 +16,7 @@ from pileus.faces.cloudstack.errors import INTERNAL, TABLE, ApiError, invalid_id
 from pileus.faces.cloudstack.paging import window
 from pileus.faces.cloudstack.params import OwnedListing, Params, param
 from pileus.faces.cloudstack.rendering import fields
-from pileus.store import Condition, ge, like, literal, ne
+from pileus.store import Condition, any_of, eq, ge, like, literal, ne
 
 STATUS = {
     Outcome.RUNNING: 0,
@@ -43,6 +43,7 @@ WORKFLOWS: Mapping[str, str] = {
     "volume.delete": "deleteVolume",
     "snapshot.create": "createSnapshot",
     "snapshot.delete": "deleteSnapshot",
+    "image.fetch": "registerTemplate",
     "image.delete": "deleteTemplate",
 }
 """The command that an operation of another face would have been."""
@@ -178,11 +179,9 @@ def sees(call: Call, operation: Operation) -> bool:
 @command("listAsyncJobs", params=ListJobs)
 async def listing(call: Call, params: ListJobs) -> Listed[Operation]:
     """Lists jobs, those first that were started last."""
-    where: list[Condition] = [ne("command", "")]
+    where: list[Condition] = [named(params.keyword)]
     if params.since:
         where.append(ge("created_at", params.since))
-    if params.keyword:
-        where.append(like("command", f"%{literal(params.keyword)}%"))
     equals: dict[str, Any] = {"subject": params.subject} if params.subject else {}
     skip, limit = window(params)
     async with call.cloud.view() as look:
@@ -193,6 +192,13 @@ async def listing(call: Call, params: ListJobs) -> Listed[Operation]:
             look, Operation, *where, *scope.where, order=("-sequence",), skip=skip, limit=limit, **equals
         )
         return Listed(await shown(call, look, found.items), found.total)
+
+
+def named(keyword: str) -> Condition:
+    """Operations that are jobs: asked for by a command, or by another face in words of its own; of these names."""
+    workflows = tuple(name for name, word in WORKFLOWS.items() if keyword.lower() in word.lower())
+    asked = like("command", f"%{literal(keyword)}%") if keyword else ne("command", "")
+    return any_of(asked, eq("workflow", workflows))
 
 
 async def record(call: Call, done: Done) -> UUID:
