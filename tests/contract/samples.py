@@ -44,6 +44,7 @@ KINDS: Mapping[str, str] = {
     "os-quota-class-sets": "class",
     "os-volume-transfer": "transfer",
     "volume-transfers": "transfer",
+    "operations": "operation",
 }
 """What a path's parameter names, by the segment before it."""
 WORDS: Mapping[str, str] = {

@@ -15,7 +15,7 @@ CLOUDSTACK = SPECS / "cloudstack.toml"
 
 
 def specs(service: str) -> Path:
-    return SPECS / f"openstack-{service}.toml"
+    return SPECS / (f"{service}.toml" if service == "console" else f"openstack-{service}.toml")
 
 
 def short(package: str) -> str:

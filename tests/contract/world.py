@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from argon2 import PasswordHasher
@@ -22,6 +23,7 @@ from pileus.core.cloud import Cloud
 from pileus.core.identity import credentials, domains, projects, secrets, tokens, users
 from pileus.core.identity.assignments import Place
 from pileus.core.identity.records import ProjectKind, Scope
+from pileus.core.operations import Operation
 from pileus.drivers.hypervisor.simulator import SimulatedHypervisor
 from pileus.drivers.network.fake import FakeNetwork
 from pileus.drivers.volume.fake import MemoryImages, MemoryPool
@@ -243,6 +245,14 @@ async def furnish(world: World, who: Person, owned: Owned, cidr: str) -> None:
     if "volume" in world.services:
         await furnish_volume(world, who, owned)
     await furnish_identity(world, who, owned)
+    await furnish_console(world, owned)
+
+
+async def furnish_console(world: World, owned: Owned) -> None:
+    async with world.cloud.view() as look:
+        built = await look.one(Operation, subject=UUID(owned["server"]), workflow="server.deploy")
+    assert built is not None
+    owned["operation"] = str(built.id)
 
 
 TAGGED = {

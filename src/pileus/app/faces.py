@@ -10,13 +10,13 @@ from pileus.workflows.site import Site
 
 
 def services() -> tuple[Service, ...]:
-    """Each package of OpenStack's face exports its service as SERVICE, or several as SERVICES."""
+    """Each package of OpenStack's face exports its service as SERVICE, or several as SERVICES; the console has one."""
     found: list[Service] = []
     for module in pkgutil.iter_modules(openstack.__path__):
         if module.ispkg:
             package = importlib.import_module(f"{openstack.__name__}.{module.name}")
             found += getattr(package, "SERVICES", None) or (package.SERVICE,)
-    return tuple(found)
+    return (*found, console.SERVICE)
 
 
 def kernel(site: Site) -> Kernel:

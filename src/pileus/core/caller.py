@@ -29,6 +29,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     system: bool = False
     roles: frozenset[str] = frozenset()
     request: str = ""
+    trace: str = ""
+    """W3C traceparent of the request."""
     face: str = ""
     visible: frozenset[UUID] | None = None
     """Projects that may be read besides the own one (CloudStack's domain admins); None: only the own."""

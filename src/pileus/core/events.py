@@ -23,6 +23,8 @@ class Event(Record):
     user: UUID | None = None
     operation: UUID | None = None
     request: str = ""
+    trace: str = ""
+    """W3C traceparent of what asked for the change."""
     change: dict[str, Any] = {}
 
 

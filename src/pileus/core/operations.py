@@ -10,6 +10,19 @@ import msgspec
 from pileus.store import Record, table
 
 
+class Taken(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One step as it went: for the person who wants to know where the time was."""
+
+    step: str
+    at: datetime
+    """When its last try began."""
+    ms: float
+    """How long that try took."""
+    tries: int = 1
+    undo: bool = False
+    fault: str = ""
+
+
 class Outcome(StrEnum):
     RUNNING = "running"
     UNWINDING = "unwinding"
@@ -49,6 +62,8 @@ class Operation(Record):
     user: UUID | None = None
     request: str = ""
     """Id of the API request that asked for it."""
+    trace: str = ""
+    """W3C traceparent of that request; the steps' spans are children of its span."""
     face: str = ""
     command: str = ""
     """The API's own word for it (deployVirtualMachine, os-start), for job and action lists."""
@@ -56,6 +71,8 @@ class Operation(Record):
     """The request struct, as JSON."""
     done: dict[str, Any] = {}
     """Outputs of the finished steps by their names."""
+    taken: tuple[Taken, ...] = ()
+    """The steps that ended, in the order in which they did."""
     outcome: Outcome = Outcome.RUNNING
     cancelled: bool = False
     """Somebody asked for its end (a delete): it unwinds before its next step."""

@@ -6,11 +6,14 @@ What it writes is a draft: read it, and add what moves existing rows.
 import importlib
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from alembic import command
+from alembic.operations.ops import AddColumnOp, ModifyTableOps
 from alembic.script import ScriptDirectory
 
 from pileus.store.migrating import MIGRATIONS, configuration, run_sqlite, upgrade
@@ -32,7 +35,7 @@ def revise(message: str, scripts: Path = MIGRATIONS, registry: Registry = REGIST
             message,
             autogenerate=True,
             rev_id=f"{count + 1:04}",
-            process_revision_directives=drop_if_empty,
+            process_revision_directives=partial(complete, registry),
         )
         return Path(script.path) if script else None
 
@@ -40,9 +43,32 @@ def revise(message: str, scripts: Path = MIGRATIONS, registry: Registry = REGIST
         return run_sqlite(f"sqlite:///{scratch}/scratch.db", draft)
 
 
-def drop_if_empty(context: object, revision: object, directives: list[Any]) -> None:
-    if directives[0].upgrade_ops.is_empty():
+def complete(registry: Registry, context: object, revision: object, directives: list[Any]) -> None:
+    """Nothing to change: no file. A column that must not be null gets the field's default in the rows that exist."""
+    operations = directives[0].upgrade_ops
+    if operations.is_empty():
         directives.clear()
+        return
+    for change in operations.ops:
+        if isinstance(change, ModifyTableOps):
+            for added in change.ops:
+                if isinstance(added, AddColumnOp) and not added.column.nullable:
+                    added.column.server_default = stored_default(registry, added.table_name, added.column)
+
+
+def stored_default(registry: Registry, table: str, column: sa.Column[Any]) -> sa.DefaultClause | None:
+    """The field's default as a row holds it; None where the field has none, so that the draft must be completed."""
+    layout = registry.layouts[table]
+    field = next(each for each in msgspec.structs.fields(layout.cls) if each.name == column.name)
+    value = field.default
+    if value is msgspec.NODEFAULT and field.default_factory is not msgspec.NODEFAULT:
+        value = field.default_factory()
+    if value is msgspec.NODEFAULT:
+        return None
+    stored = layout.encode(column.name, value, "postgresql")
+    if isinstance(stored, bool):
+        return sa.DefaultClause(sa.text(str(stored).lower()))
+    return sa.DefaultClause(stored if isinstance(stored, str) else sa.text(str(stored)))
 
 
 def main() -> int:

@@ -113,9 +113,12 @@ def site(platform: Site, worker: Worker) -> Site:
 
 
 def packages() -> list[str]:
-    """Of every service."""
+    """Of every service with declared operations: OpenStack's and the console."""
     found = pkgutil.iter_modules(pileus.faces.openstack.__path__)
-    return [f"pileus.faces.openstack.{module.name}" for module in found if module.ispkg]
+    return [
+        *(f"pileus.faces.openstack.{module.name}" for module in found if module.ispkg),
+        "pileus.faces.console",
+    ]
 
 
 def services(package: str) -> list[Service]:
@@ -124,7 +127,7 @@ def services(package: str) -> list[Service]:
 
 
 def usable() -> Iterator[Service]:
-    """All services of the face."""
+    """All services with declared operations."""
     for package in packages():
         yield from services(package)
 

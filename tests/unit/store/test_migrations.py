@@ -3,6 +3,7 @@
 import asyncio
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from pileus.store import (
@@ -40,6 +41,11 @@ def registry_at(version, cls):
             owner: UUID | None = None
             name: str
             size: int | None = None
+            count: int = 3
+            flag: bool = True
+            word: str = "it's"
+            tags: tuple[str, ...] = ()
+            known: dict[str, int] = msgspec.field(default_factory=lambda: {"a": 1})
 
         @table("event", key=("seq",), auto="seq", registry=registry)
         class Event(Record):
@@ -72,6 +78,25 @@ async def test_written_revisions_lead_to_the_declared_tables(database_url, scrip
         assert await schema_version(database_url) == f"000{version}"
         assert await asyncio.to_thread(revise, "nothing", scripts, registry) is None
     assert await in_transaction(database_url, lambda at: upgrade(at, scripts)) == []
+
+
+async def test_rows_that_exist_get_the_defaults_of_new_fields(database_url, scripts, records):
+    key = UUID(int=7)
+    for version in (1, 2):
+        registry = registry_at(version, records)
+        await asyncio.to_thread(revise, f"version {version}", scripts, registry)
+        await in_transaction(database_url, lambda at: upgrade(at, scripts))
+        thing = registry.layouts["thing"].cls
+        store = await open_store(database_url)
+        try:
+            if version == 1:
+                async with store.transaction() as tx:
+                    await tx.insert(thing(id=key, owner=UUID(int=1), name="old"))
+            else:
+                async with store.view() as view:
+                    assert await view.get(thing, key) == thing(id=key, owner=UUID(int=1), name="old")
+        finally:
+            await store.close()
 
 
 async def test_drift_names_each_difference(database_url, records):

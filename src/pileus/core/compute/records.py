@@ -108,6 +108,10 @@ class Size(Record):
     extra_specs: dict[str, str] = {}
     retired: bool = False
     """Deleted while servers still show it; `ref` is then its id, and it goes with the last of them."""
+    required_traits: tuple[str, ...] = ()
+    """A host must have all of them."""
+    forbidden_traits: tuple[str, ...] = ()
+    """A host must have none of them."""
     cpu_mhz: int = 1000
     """What CloudStack calls cpuspeed; shown, and used as a share."""
     created_at: datetime
@@ -191,8 +195,63 @@ class Host(Record):
     enabled: bool = True
     disabled_reason: str = ""
     up: bool = True
+    maintenance: bool = False
+    """An administrator empties it: nothing new comes, whatever `enabled` says."""
+    traits: tuple[str, ...] = ()
+    """What it can do, in the words of OpenStack's traits (HW_CPU_X86_AVX2, CUSTOM_GPU) and CloudStack's host tags."""
     seen_at: datetime
     created_at: datetime
+
+
+@table("host_group", unique=(("name",),))
+class HostGroup(Record):
+    """Hosts that have something in common, for placement: an aggregate of OpenStack, a dedication or tag of CloudStack."""
+
+    id: UUID
+    number: int
+    """The integer id by which the compute API names it."""
+    name: str
+    zone: UUID | None = None
+    """Its hosts are of this zone; None: of any."""
+    metadata: dict[str, str] = {}
+    created_at: datetime
+    updated_at: datetime
+
+
+@table("host_group_member", key=("group", "host"), indexes=(("host",),))
+class HostGroupMember(Record):
+    group: UUID
+    host: UUID
+
+
+class Affinity(StrEnum):
+    """What the servers of a group want of each other; the soft ones are a wish, the others a condition."""
+
+    TOGETHER = "together"
+    APART = "apart"
+    SOFT_TOGETHER = "soft together"
+    SOFT_APART = "soft apart"
+
+
+@table("server_group", indexes=(("project", "name"),))
+class ServerGroup(Record):
+    """Servers that want to be together on one host, or apart: a server group of OpenStack, an affinity group of CloudStack."""
+
+    id: UUID
+    project: UUID
+    user: UUID
+    name: str
+    description: str = ""
+    affinity: Affinity
+    most_per_host: int = 1
+    """Of an APART group: how many of its servers one host may have."""
+    created_at: datetime
+
+
+@table("server_group_member", key=("group", "server"), indexes=(("server",),))
+class ServerGroupMember(Record):
+    group: UUID
+    server: UUID
 
 
 @table("console_token", indexes=(("expires_at",),))

@@ -14,7 +14,6 @@ from pileus.faces import console
 from pileus.faces.wire import Kernel
 from pileus.workflows.site import Site
 from pileus.workflows.worker import Worker
-from tests.contract.openstack.conftest import *  # noqa: F403 (its fixtures)
 from tests.contract.openstack.conftest import Person
 
 
@@ -31,20 +30,6 @@ async def address(site: Site) -> AsyncIterator[str]:
     yield f"127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
     await serving
-
-
-@pytest.fixture
-async def server(member: Person, admin: Person, worker: Worker) -> dict[str, Any]:
-    image = {"name": "i", "disk_format": "raw", "container_format": "bare", "visibility": "public"}
-    made = (await admin.post("/image/v2/images", json=image)).json()
-    octets = {"content-type": "application/octet-stream"}
-    await admin.put(f"/image/v2/images/{made['id']}/file", data=b"\0" * 1024, headers=octets)
-    wanted = {"name": "s", "flavorRef": "1", "imageRef": made["id"], "networks": "none"}
-    headers = {"openstack-api-version": "compute 2.37"}
-    reply = await member.post("/compute/v2.1/servers", json={"server": wanted}, headers=headers)
-    assert reply.status == 202, reply.text
-    await worker.idle()
-    return dict(reply.json()["server"])
 
 
 async def link(member: Person, server: dict[str, Any]) -> str:
