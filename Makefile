@@ -2,7 +2,8 @@
 STATE ?= /var/lib/pileus
 UP ?=
 PYTEST ?=
-.PHONY: help up down test check bench lock image clean
+PROVE ?=
+.PHONY: help up down test check prove bench lock image clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -25,6 +26,10 @@ check: ## format, lint, types, layers
 	@.venv/bin/ruff check src tests tools
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
+
+prove: ## kill Pileus at every step of every workflow, on both databases (make prove PROVE="--workflow server.deploy")
+	@tools/install test
+	@.venv/bin/python tools/prove.py $(PROVE)
 
 bench: ## measure what docs/bench.md lists, and print it
 	@tools/install test

@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
@@ -69,8 +70,8 @@ def wait_until_ready(postgres: Postgres, server: "subprocess.Popen[bytes]", log:
         time.sleep(0.05)
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
+@contextmanager
+def postgres_server() -> Iterator[Postgres]:
     programs = postgres_programs()
     if programs is None:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
@@ -101,6 +102,12 @@ def postgres() -> Iterator[Postgres]:
             server.send_signal(2)  # "fast": clients are cut off
             server.wait(START_SECONDS)
         shutil.rmtree(home)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with postgres_server() as started:
+        yield started
 
 
 @pytest.fixture

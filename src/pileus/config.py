@@ -2,7 +2,7 @@
 
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -25,6 +25,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Name of the first zone."""
     simulate: int = 0
     """Number of simulated hosts; 0: the machine itself through libvirt."""
+    simulate_seed: int = 0
+    """Of everything that is random in the simulated platforms."""
+    simulate_latency: Literal["none", "realistic"] = "none"
+    """Whether their calls, and guests that are asked to power off, take the time that real ones take."""
+    simulate_zones: int = 1
+    """Zones over which racks of simulated hosts are spread, each zone with a storage pool of its own."""
+    simulate_vcpus: int = 32
+    simulate_memory_mib: int = 131_072
+    simulate_disk_gib: int = 1 << 20
+    """What each simulated host has; disk: of the pool of its zone."""
     libvirt_uri: str = ""
     """Empty: an own libvirtd, unless the system's is running."""
     integration_bridge: str = "br-int"
@@ -40,6 +50,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     vcpu_overcommit: float = 16.0
     memory_overcommit: float = 1.5
     reserved_memory_mib: int = 512
+    placement: Literal["spread", "pack"] = "spread"
+    """Which of the hosts that fit gets a server: the emptiest, or the fullest. Sizes and host groups may say otherwise."""
     token_seconds: int = 3600
     max_body_bytes: int = 2 << 20
     """Of an API request; uploads of images have their own limit."""
@@ -49,6 +61,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How long a destroyed server can be recovered."""
     reconcile_seconds: float = 10.0
     """How often what the platforms hold is compared with what is recorded."""
+    otlp_endpoint: str = ""
+    """Collector of traces that speaks OTLP/HTTP, as in http://127.0.0.1:4318; empty: no spans are made."""
+    restart_lost_guests: bool = False
+    """Whether a running server whose guest died or vanished is started again; otherwise it is stopped, with the reason."""
+    orphan_seconds: int = 86400
+    """How long disks, snapshots and image content of this cloud that no record explains are kept before they are removed."""
+    event_days: int = 90
+    """How long events are kept; 0: for ever."""
 
     @property
     def url(self) -> str:

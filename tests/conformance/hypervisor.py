@@ -315,6 +315,24 @@ class HypervisorConformance:
         writer.close()
         await bench.hypervisor.undefine(guest.id)
 
+    @pytest.mark.parametrize("power", [power for power in Power if power is not Power.ON])
+    async def test_a_survey_tells_of_every_guest_what_the_single_calls_tell(
+        self, bench: Bench, power: Power
+    ) -> None:
+        hypervisor, guest = bench.hypervisor, await bench.guest()
+        await bench.put(guest, power)
+        await hypervisor.claim(guest.id)
+        seen = (await hypervisor.survey()).guests[guest.id]
+        assert (seen.power, seen.marked) == (power, True)
+        assert seen.disks == await hypervisor.disks(guest.id)
+        assert seen.nics == await hypervisor.nics(guest.id)
+        await hypervisor.undefine(guest.id)
+        assert guest.id not in (await hypervisor.survey()).guests
+
+    async def test_only_what_is_there_can_be_claimed(self, bench: Bench) -> None:
+        with pytest.raises(Missing):
+            await bench.hypervisor.claim(uuid4())
+
     async def test_the_host_says_what_it_is(self, bench: Bench) -> None:
         facts = await bench.hypervisor.facts()
         assert facts.hostname

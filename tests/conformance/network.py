@@ -106,7 +106,7 @@ class Site:
             ),
         )
 
-    def appliers(self) -> dict[Kind, tuple[Callable[[], Awaitable[None]], ...]]:
+    def appliers(self) -> dict[Kind, tuple[Callable[[], Awaitable[bool]], ...]]:
         return {
             Kind.NETWORK: (
                 lambda: self.driver.apply_network(self.network),
@@ -169,6 +169,21 @@ class NetworkConformance:
         for _ in range(2):
             await site.remove()
         assert not any((await site.driver.known()).values())
+
+    async def test_a_survey_tells_what_is_known_and_a_second_apply_that_nothing_differed(
+        self, site: Site
+    ) -> None:
+        for expected in (True, False):
+            for appliers in site.appliers().values():
+                for applier in appliers:
+                    assert await applier() is expected
+            await site.driver.settle()
+        survey = await site.driver.survey()
+        assert survey.known == await site.driver.known() == site.expected()
+        assert not survey.unmarked
+        site.network = change(site.network, mtu=1400)
+        assert await site.driver.apply_network(site.network)
+        await site.remove()
 
     async def test_every_object_can_be_changed(self, site: Site) -> None:
         await site.apply()

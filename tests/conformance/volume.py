@@ -83,6 +83,16 @@ class PoolConformance:
         assert 0 <= facts.available_bytes <= facts.total_bytes
         assert 0 <= facts.used_bytes <= facts.total_bytes
 
+    async def test_a_pool_belongs_to_one_cloud(self, pool: Pool):
+        own = uuid4()
+        assert await pool.owner() is None
+        for _ in range(2):
+            await pool.claim(own)
+            assert await pool.owner() == own
+        with pytest.raises(Refused, match=str(own)):
+            await pool.claim(uuid4())
+        assert not await pool.volumes()
+
     async def test_a_new_volume_is_empty_and_listed(self, bench: Bench, pool: Pool, volume: UUID):
         assert bench.holds(volume, 0)
         assert set(await pool.volumes()) == {volume}
@@ -310,6 +320,16 @@ class ImageStoreConformance:
         assert await gather(store.read(image, start=len(content) + 9)) == b""
         assert (await store.path(image)).read_bytes() == content
         assert await store.images() == {image}
+
+    async def test_a_store_belongs_to_one_cloud(self, store: ImageStore):
+        own = uuid4()
+        assert await store.owner() is None
+        for _ in range(2):
+            await store.claim(own)
+            assert await store.owner() == own
+        with pytest.raises(Refused, match=str(own)):
+            await store.claim(uuid4())
+        assert not await store.images()
 
     async def test_an_empty_image_can_be_written_but_not_used(self, store: ImageStore):
         image = uuid4()

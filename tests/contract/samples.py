@@ -45,6 +45,10 @@ KINDS: Mapping[str, str] = {
     "os-volume-transfer": "transfer",
     "volume-transfers": "transfer",
     "operations": "operation",
+    "alerts": "alert",
+    "webhooks": "webhook",
+    "webhook-deliveries": "delivery",
+    "os-server-groups": "server_group",
 }
 """What a path's parameter names, by the segment before it."""
 WORDS: Mapping[str, str] = {
@@ -61,6 +65,7 @@ WORDS: Mapping[str, str] = {
     "resource_classes": "VCPU",
     "traits": "COMPUTE_NODE",
     "os-services": "enable",
+    "os-aggregates": "1",
 }
 """The parameters that name what belongs to nobody."""
 FIELDS: Mapping[str, str] = {
@@ -168,11 +173,20 @@ PARTICULAR: Mapping[str, Callable[[Mapping[str, str]], Any]] = {
     "PUT /volumes/{volume}/metadata/{key}": lambda known: {"meta": {"item": "v"}},
     "PUT /snapshots/{snapshot}/metadata/{key}": lambda known: {"meta": {"item": "v"}},
     "PUT /volumes/{volume}": lambda known: {"volume": {"name": "n"}},
+    "POST /volumes/{volume}/action os-volume_upload_image": lambda known: {
+        "os-volume_upload_image": {"image_name": "n", "disk_format": "qcow2"}
+    },
     "PUT /snapshots/{snapshot}": lambda known: {"snapshot": {"name": "n"}},
     "POST /servers/{server}/action removeSecurityGroup": lambda known: {
         "removeSecurityGroup": {"name": "web"}
     },
     "POST /servers/{server}/action addSecurityGroup": lambda known: {"addSecurityGroup": {"name": "web"}},
+    "POST /simulation/faults": lambda known: {
+        "host": "images",
+        "fault": "slow",
+        "factor": 1.0,
+        "lasts": 0.001,
+    },
 }
 """Bodies whose values depend on each other."""
 

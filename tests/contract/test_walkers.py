@@ -361,6 +361,7 @@ NOBODYS = frozenset(
         ),
         *("/endpoints/{endpoint}", "/roles/{role}", "/roles/{prior}", "/implies/{implied}", "/types/{type}"),
         "/resource_providers/{provider}",
+        "/faults/{fault}",
     }
 )
 

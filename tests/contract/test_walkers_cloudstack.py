@@ -28,6 +28,7 @@ INTERNAL = 530
 SHOWN = 40
 ENTITIES: Mapping[str, str] = {
     "AccountResponse": "project",
+    "AffinityGroupResponse": "server_group",
     "AsyncJobResponse": "job",
     "EventResponse": "event",
     "FirewallRuleResponse": "firewall_rule",

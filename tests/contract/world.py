@@ -17,6 +17,7 @@ from argon2 import PasswordHasher
 
 from pileus.app.bootstrap import bootstrap, join_host, join_pool
 from pileus.config import Config
+from pileus.core import alerts
 from pileus.core.block.records import StoragePool
 from pileus.core.caller import ADMIN, MEMBER, system
 from pileus.core.cloud import Cloud
@@ -233,6 +234,8 @@ async def share(world: World) -> None:
     shared["domain"] = "default"
     (role,) = (await ask(admin, "GET", "/identity/v3/roles?name=reader"))["roles"]
     shared["role"] = role["id"]
+    if "compute" in world.services:
+        await ask(admin, "POST", "/compute/v2.1/os-aggregates", {"aggregate": {"name": "racks"}})
 
 
 async def furnish(world: World, who: Person, owned: Owned, cidr: str) -> None:
@@ -245,14 +248,21 @@ async def furnish(world: World, who: Person, owned: Owned, cidr: str) -> None:
     if "volume" in world.services:
         await furnish_volume(world, who, owned)
     await furnish_identity(world, who, owned)
-    await furnish_console(world, owned)
+    await furnish_console(world, who, owned)
 
 
-async def furnish_console(world: World, owned: Owned) -> None:
+async def furnish_console(world: World, who: Person, owned: Owned) -> None:
     async with world.cloud.view() as look:
         built = await look.one(Operation, subject=UUID(owned["server"]), workflow="server.deploy")
     assert built is not None
     owned["operation"] = str(built.id)
+    async with world.cloud.transaction() as tx:
+        about = {"subject": built.subject, "subject_kind": "server", "project": built.project}
+        alert = await alerts.raise_(tx, alerts.Finding(kind="guest lost", text="It was gone.", **about))
+    owned["alert"] = str(alert.id)
+    owned["webhook"] = await add(who, "/console/webhooks", "webhook", name="h", url="http://192.0.2.1/")
+    sent = await ask(who, "POST", f"/console/webhooks/{owned['webhook']}/test")
+    owned["delivery"] = sent["delivery"]["id"]
 
 
 TAGGED = {
@@ -330,6 +340,9 @@ async def furnish_compute(who: Person, owned: Owned) -> None:
     reply = await ask(who, "POST", f"{v21}/servers", {"server": body}, headers=latest)
     owned["server"] = path = reply["server"]["id"]
     await until(who, f"{v21}/servers/{path}", lambda shown: shown["server"]["status"] == "ACTIVE")
+    owned["server_group"] = await add(
+        who, f"{v21}/os-server-groups", "server_group", name="g", policies=["affinity"]
+    )
     actions = await ask(who, "GET", f"{v21}/servers/{path}/os-instance-actions")
     owned["action"] = actions["instanceActions"][0]["request_id"]
     (interface,) = (await ask(who, "GET", f"{v21}/servers/{path}/os-interface"))["interfaceAttachments"]

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
+from uuid import UUID
 
 from pileus.app.daemons.ovs import OvsDaemons
 from pileus.config import Config
@@ -167,8 +168,10 @@ class Lab:
         await self.daemons.start()
         self.network = self.driver()
 
-    def driver(self, patience: float = 5.0) -> OvnNetwork:
-        return OvnNetwork(self.daemons, patience=patience)
+    def driver(
+        self, patience: float = 5.0, *, cloud: UUID | None = None, notes: Path | None = None
+    ) -> OvnNetwork:
+        return OvnNetwork(self.daemons, patience=patience, cloud=cloud, notes=notes)
 
     async def stop(self) -> None:
         for guest in self.guests:

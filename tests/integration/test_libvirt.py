@@ -9,8 +9,9 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
+import libvirt
 import msgspec
 import pytest
 import pytest_asyncio
@@ -19,11 +20,15 @@ from pileus.app.daemons.libvirtd import Libvirtd
 from pileus.app.daemons.ovs import OvsDaemons
 from pileus.app.daemons.process import identify
 from pileus.config import Config
+from pileus.core.compute.records import State
 from pileus.drivers.errors import Missing, Refused, Unreachable
 from pileus.drivers.hypervisor.libvirt.driver import LibvirtHypervisor
+from pileus.drivers.hypervisor.libvirt.xml import NAMESPACE
 from pileus.drivers.hypervisor.protocol import Disk, Guest, Power
+from pileus.reconcile.reactions import Drift
+from pileus.reconcile.servers import Servers
 from tests.conformance.hypervisor import Bench, HypervisorConformance, until
-from tests.integration import tiny_guest
+from tests.integration import recorded, tiny_guest
 
 PROGRAMS = ("libvirtd", "virtlogd", "qemu-system-x86_64", "qemu-img", "busybox", "cpio", "unshare", "ip")
 missing = [name for name in PROGRAMS if not shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")]
@@ -48,10 +53,14 @@ class Site:
     def new_daemon(self) -> Libvirtd:
         return Libvirtd(Config(state=self.state), self.state)
 
-    def new_hypervisor(self, cloud: Path) -> LibvirtHypervisor:
+    async def is_otherwise(self, guest: UUID) -> bool:
+        return await self.hypervisor.power(guest) is not Power.ON
+
+    def new_hypervisor(self, state: Path, *, cloud: UUID | None = None) -> LibvirtHypervisor:
         return LibvirtHypervisor(
             self.daemon.uri,
-            state=cloud,
+            state=state,
+            cloud=cloud,
             virtualization="qemu",
             reason="tests",
             bridge=self.bridge,
@@ -185,6 +194,88 @@ async def test_guests_of_another_cloud_are_neither_seen_nor_touched(site: Site, 
     assert await site.hypervisor.power(guest.id) is Power.PAUSED
     await other.close()
     await bench.hypervisor.undefine(guest.id)
+
+
+@pytest.mark.parametrize(
+    ("harm", "state", "alert"),
+    [
+        ("destroy", State.STOPPED, None),
+        ("suspend", State.PAUSED, None),
+        ("undefine", State.STOPPED, Drift.GUEST_LOST),
+        ("kill", State.ERROR, Drift.GUEST_CRASHED),
+    ],
+)
+async def test_a_record_follows_what_is_done_to_its_guest_by_hand(
+    site: Site, bench: RealBench, tmp_path: Path, harm: str, state: State, alert: Drift | None
+) -> None:
+    guest = msgspec.structs.replace(await bench.guest(), disks=(), nics=())
+    async with recorded.one_host(tmp_path, site.hypervisor) as (cloud_site, host):
+        server = await recorded.record(cloud_site, host, guest.id)
+        await site.hypervisor.define(guest)
+        await site.hypervisor.start(guest.id)
+        look = Servers(cloud_site)
+        await look.look()
+        assert await recorded.shown(cloud_site, server) == server
+        await asyncio.to_thread(by_hand, site, guest.id, harm)
+        assert await until(partial(site.is_otherwise, guest.id))
+        await look.look()
+        assert (await recorded.shown(cloud_site, server)).state is state
+        assert await recorded.standing(cloud_site.cloud) == ({alert.value} if alert else set())
+    await bench.hypervisor.undefine(guest.id)
+
+
+async def test_what_is_ours_without_a_record_goes_and_what_is_not_stays(
+    site: Site, bench: RealBench, tmp_path: Path
+) -> None:
+    """One guest with the mark of a cloud, one with another cloud's, one that somebody made with no mark at all."""
+    bare = {"disks": (), "nics": ()}
+    ours, theirs, plain = [msgspec.structs.replace(await bench.guest(), **bare) for _ in range(3)]
+    own = site.new_hypervisor(site.state, cloud=uuid4())
+    other = site.new_hypervisor(site.state / "other", cloud=uuid4())
+    try:
+        await own.define(ours)
+        await other.define(theirs)
+        await other.define(plain)
+        await asyncio.to_thread(by_hand, site, plain.id, "unmark")
+        async with recorded.one_host(tmp_path, own) as (cloud_site, host):
+            look = Servers(cloud_site)
+            await look.look()
+            found = {Drift.GUEST_LEFT.value, Drift.GUEST_FOREIGN.value}
+            assert await recorded.standing(cloud_site.cloud) == found
+            await look.look()
+            await look.look()
+            assert await own.power(ours.id) is None
+            assert await other.power(theirs.id) is Power.OFF
+            assert plain.id in (await own.survey()).guests
+            assert await recorded.standing(cloud_site.cloud) == {Drift.GUEST_FOREIGN.value}
+            await recorded.record(cloud_site, host, plain.id)
+            await look.look()
+            assert (await own.survey()).guests[plain.id].marked
+            await own.undefine(plain.id)
+    finally:
+        for hypervisor, guest in ((own, ours), (other, theirs), (own, plain)):
+            await hypervisor.undefine(guest.id)
+        await own.close()
+        await other.close()
+
+
+def by_hand(site: Site, guest: UUID, harm: str) -> None:
+    """What an operator may do with virsh."""
+    connection = libvirt.open(site.daemon.uri)
+    try:
+        domain = connection.lookupByUUIDString(str(guest))
+        if harm == "kill":
+            os.kill(site.qemu(guest), signal.SIGKILL)
+        elif harm == "unmark":
+            element, config = libvirt.VIR_DOMAIN_METADATA_ELEMENT, libvirt.VIR_DOMAIN_AFFECT_CONFIG
+            domain.setMetadata(element, None, "pileus", NAMESPACE, config)
+        elif harm == "undefine":
+            domain.destroy()
+            domain.undefine()
+        else:
+            getattr(domain, harm)()
+    finally:
+        connection.close()
 
 
 @pytest.mark.parametrize("firmware", ["bios", "uefi"])

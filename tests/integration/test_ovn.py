@@ -4,7 +4,7 @@ import shutil
 import signal
 import struct
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -14,12 +14,16 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from pileus.core.network import isolated, ports
+from pileus.core.network.isolated import IsolatedWant
+from pileus.core.network.ports import PortWant
 from pileus.drivers.errors import Unreachable
 from pileus.drivers.network.protocol import (
     FilterRule,
     FixedAddress,
     Forwarding,
     GroupSpec,
+    Kind,
     NatRule,
     NetworkSpec,
     PortSpec,
@@ -28,8 +32,12 @@ from pileus.drivers.network.protocol import (
     RuleSpec,
     SubnetSpec,
 )
+from pileus.reconcile.network import Reconciler
+from pileus.reconcile.reactions import Drift
 from tests.conformance.network import NetworkConformance
+from tests.integration import recorded
 from tests.integration.ovn_lab import Guest, Lab, Place, run, tcp, udp
+from tests.unit.core.network.place import place
 
 PROGRAMS = ("ovn-northd", "ovs-vswitchd", "ovn-controller", "ethtool", "ping")
 pytestmark = [
@@ -441,6 +449,93 @@ async def test_what_was_deleted_by_hand_comes_back(world: World) -> None:
     await world.permit(ANY, RuleSpec(direction="ingress"))
     assert await world.one.pings("10.1.0.12")
     assert await tcp(HOST, world.one, world.lab.outside(21), 80)
+
+
+async def test_two_clouds_share_one_ovn_and_each_repairs_only_its_own(lab: Lab, tmp_path: Path) -> None:
+    """One is recorded and looked after; the other's objects, an operator's, and an older cloud's without a mark stay."""
+    ours, theirs = lab.driver(cloud=uuid4(), notes=tmp_path / "notes"), lab.driver(cloud=uuid4())
+    network, group = inside(7), GroupSpec(id=uuid4(), rules=(ANY,))
+    secured = port(network, "10.7.0.11", [group.id])
+    for apply, spec in (
+        (theirs.apply_network, network),
+        (theirs.apply_group, group),
+        (theirs.apply_port, secured),
+    ):
+        await apply(spec)  # type: ignore[operator]
+    plain = await lab.network.known()
+    before = less(await theirs.known(), plain)
+    lab.nbctl("ls-add", "by-hand")
+    async with place(f"sqlite:///{tmp_path / 'pileus.db'}", tmp_path) as here:
+        here.site.network = ours
+        reconciler = Reconciler(here.site)
+        await reconciler.once()
+        accepted = await isolated.create(here.cloud, here.me, IsolatedWant(name="own"))
+        await ports.create(here.cloud, here.me, PortWant(network=accepted.resource.id))
+        await here.work()
+        made = less(await ours.known(), plain)
+        assert not any(made[kind] & before[kind] for kind in made)
+        assert (await reconciler.once()).count == 0
+        await lose_by_hand(lab, made)
+        await ours.settle()
+        repairs = await reconciler.once()
+        assert repairs.restored[Kind.PORT] == made[Kind.PORT]
+        # Of a deleted router what stands beside it (balancers) may be left.
+        assert repairs.restored[Kind.ROUTER] | repairs.changed[Kind.ROUTER] == made[Kind.ROUTER]
+        assert repairs.changed[Kind.NETWORK] == made[Kind.NETWORK]
+        assert less(await ours.known(), plain) == made
+        assert repairs.foreign["Logical_Switch"] >= 2
+        alerts = await recorded.standing(here.cloud)
+        assert {Drift.NETWORK_MISSING.value, Drift.NETWORK_FOREIGN.value} <= alerts
+        for _ in range(3):
+            assert (await reconciler.once()).count == 0
+        assert Drift.NETWORK_MISSING.value not in await recorded.standing(here.cloud)
+    assert less(await theirs.known(), plain) == before
+    assert await lab.network.known() == plain
+    assert "by-hand" in lab.nbctl("ls-list")
+    lab.nbctl("ls-del", "by-hand")
+    for driver, known in ((ours, made), (theirs, before)):
+        for kind in (Kind.ROUTER, Kind.PORT, Kind.GROUP, Kind.NETWORK):
+            for key in known[kind]:
+                await getattr(driver, f"remove_{kind.value}")(key)
+        await driver.close()
+
+
+def less(
+    known: Mapping[Kind, frozenset[UUID]], plain: Mapping[Kind, frozenset[UUID]]
+) -> dict[Kind, frozenset[UUID]]:
+    """Without what carries no cloud's mark, which every cloud sees."""
+    return {kind: known[kind] - plain[kind] for kind in known}
+
+
+async def lose_by_hand(lab: Lab, made: Mapping[Kind, frozenset[UUID]]) -> None:
+    """As an operator may: a port, a router, and a setting of a switch's DHCP."""
+    for key in made[Kind.PORT]:
+        lab.nbctl("--if-exists", "lsp-del", str(key))
+    for key in made[Kind.ROUTER]:
+        lab.nbctl("lr-del", f"router-{key}")
+    for key in made[Kind.NETWORK]:
+        for row in lab.nbctl("--bare", "--columns=_uuid", "find", "DHCP_Options",
+                             f"external_ids:pileus\\:id={key}").split():  # fmt: skip
+            lab.nbctl("set", "DHCP_Options", row, "options:mtu=999")
+
+
+async def test_what_a_killed_process_left_of_a_namespace_is_found_and_removed(
+    lab: Lab, tmp_path: Path
+) -> None:
+    network = inside(8)
+    begun = lab.driver(cloud=uuid4(), notes=tmp_path / "notes")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / str(network.id)).touch()
+    name = begun.metadata_namespace(network.id)
+    await asyncio.to_thread(run, "ip", "netns", "add", name)
+    try:
+        assert (await begun.survey()).left == {network.id}
+        await begun.remove_network(network.id)
+        assert name not in run("ip", "netns")
+        assert not (await begun.survey()).left
+    finally:
+        await asyncio.to_thread(run, "ip", "netns", "delete", name, check=False)
+        await begun.close()
 
 
 async def test_a_change_that_changes_nothing_writes_nothing(world: World) -> None:

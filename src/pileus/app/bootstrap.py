@@ -4,7 +4,7 @@ Everything is made once and left alone afterwards, so a start may be repeated an
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
@@ -228,8 +228,14 @@ async def join_host(cloud: Cloud, driver: str, facts: HostFacts, pool: PoolFacts
     return (await join_hosts(cloud, driver, [facts], pool))[0]
 
 
-async def join_hosts(cloud: Cloud, driver: str, facts: Sequence[HostFacts], pool: PoolFacts) -> list[Host]:
-    """Many at once, in the order of their facts."""
+async def join_hosts(
+    cloud: Cloud,
+    driver: str,
+    facts: Sequence[HostFacts],
+    pool: PoolFacts,
+    more: Callable[[str], Mapping[str, Any]] = lambda hostname: {},
+) -> list[Host]:
+    """Many at once, in the order of their facts. `more`: fields of a new host besides, by its name."""
     joined: list[Host] = []
     for start in range(0, len(facts), TOGETHER):
         chunk = facts[start : start + TOGETHER]
@@ -238,9 +244,8 @@ async def join_hosts(cloud: Cloud, driver: str, facts: Sequence[HostFacts], pool
             held = {host.hostname: host for host in await tx.list(Host, hostname=names)}
             cluster = (await tx.list(Cluster, limit=1))[0]
             for each in chunk:
-                joined.append(
-                    await _join(tx, cluster, held.get(each.hostname), _fresh(cloud, driver, each, pool))
-                )
+                fresh = _fresh(cloud, driver, each, pool)
+                joined.append(await _join(tx, cluster, held.get(each.hostname), fresh, more(each.hostname)))
     return joined
 
 
@@ -262,22 +267,21 @@ def _fresh(cloud: Cloud, driver: str, facts: HostFacts, pool: PoolFacts) -> dict
     }
 
 
-async def _join(tx: Tx, cluster: Cluster, held: Host | None, fresh: Mapping[str, Any]) -> Host:
+async def _join(
+    tx: Tx, cluster: Cluster, held: Host | None, fresh: Mapping[str, Any], more: Mapping[str, Any]
+) -> Host:
     if held is not None:
-        return await tx.put(replace(held, **fresh))
+        return await tx.put(replace(held, **fresh, generation=held.generation + 1))
     config = tx.cloud.config
     return await tx.add(
         Host(
             id=tx.cloud.new_id(),
             number=await tx.next_number("host"),
-            zone=cluster.zone,
-            pod=cluster.pod,
-            cluster=cluster.id,
             vcpu_ratio=config.vcpu_overcommit,
             memory_ratio=config.memory_overcommit,
             memory_mib_reserved=config.reserved_memory_mib,
             created_at=tx.cloud.now(),
-            **fresh,
+            **{"zone": cluster.zone, "pod": cluster.pod, "cluster": cluster.id, **fresh, **more},
         )
     )
 

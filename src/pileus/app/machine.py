@@ -11,6 +11,7 @@ from pileus.app import outside
 from pileus.app.daemons.libvirtd import Libvirtd
 from pileus.app.daemons.ovs import OvsDaemons
 from pileus.config import Config
+from pileus.core import mark
 from pileus.drivers.errors import Refused
 from pileus.drivers.hypervisor.libvirt import probe
 from pileus.drivers.hypervisor.libvirt.driver import LibvirtHypervisor
@@ -61,6 +62,8 @@ class Machine:
         self.ovs = OvsDaemons(config, config.state)
         self.libvirtd = Libvirtd(config, config.state, ovs_run=self.ovs.run_dir)
         self.hosts: list[Hypervisor] = []
+        self.cloud: UUID | None = None
+        """What this cloud's guests and networks are marked by; given before the start."""
 
     async def start(self) -> None:
         """Raises Refused with what is missing and how to get it."""
@@ -86,9 +89,10 @@ class Machine:
                 bridge=self.config.integration_bridge,
                 userspace=self.ovs.datapath_type == "netdev",
                 logs=self.libvirtd.logs,
+                cloud=self.cloud,
             )
         ]
-        self._network = OvnNetwork(self.ovs)
+        self._network = OvnNetwork(self.ovs, cloud=self.cloud, notes=self.config.state / "run" / "namespaces")
 
     @property
     def network(self) -> NetworkDriver:
@@ -114,7 +118,12 @@ class Machine:
     async def stop(self, *, guests: bool) -> None:
         """End the daemons that are ours (for `pileus down`), and before them the guests if asked."""
         if guests and await self.libvirtd.healthy():
-            hypervisor = LibvirtHypervisor(self.libvirtd.uri, state=self.config.state, virtualization="qemu")
+            hypervisor = LibvirtHypervisor(
+                self.libvirtd.uri,
+                state=self.config.state,
+                virtualization="qemu",
+                cloud=mark.noted(self.config.state),
+            )
             for guest in await hypervisor.guests():
                 await hypervisor.stop(guest, force=True)
             await hypervisor.close()

@@ -18,8 +18,10 @@ import uvicorn
 from pileus.app import bootstrap, faces, running
 from pileus.app.listeners import Listeners
 from pileus.app.machine import Machine
+from pileus.app.otlp import Exporter
 from pileus.app.simulation import Simulation
 from pileus.config import Config
+from pileus.core import mark, stream
 from pileus.core.block.records import StoragePool
 from pileus.core.cloud import Cloud
 from pileus.core.image.records import ImageStoreRecord
@@ -29,6 +31,7 @@ from pileus.reconcile.loop import Loop
 from pileus.store import Store, migrate, open_store
 from pileus.workflows import catalogue, image_upload
 from pileus.workflows.site import Site
+from pileus.workflows.webhooks import Dispatcher
 from pileus.workflows.worker import Worker
 
 log = structlog.get_logger()
@@ -75,9 +78,11 @@ class App:
                     f"listening on {self.config.listen} without TLS: put a proxy with TLS in front of it"
                 )
             store = await self._open_store(stack)
+            await self._mark(store)
             await self.platform.start()
             stack.push_async_callback(self.platform.release)
             cloud = Cloud(self.config, store)
+            await self._trace(cloud, stack)
             await self._bootstrap(cloud)
             site = await self._site(cloud)
             worker = Worker(site)
@@ -87,6 +92,9 @@ class App:
             stack.push_async_callback(worker.stop)
             await reconciler.start()
             stack.push_async_callback(reconciler.stop)
+            dispatcher = Dispatcher(site)
+            await dispatcher.start()
+            stack.push_async_callback(dispatcher.stop)
             if isinstance(self.platform, Machine):
                 ears = Listeners(
                     self.platform.metadata_namespaces,
@@ -105,11 +113,27 @@ class App:
         stack.push_async_callback(store.close)
         return store
 
+    async def _mark(self, store: Store) -> None:
+        """What is made on platforms carries the cloud's id."""
+        cloud = await mark.identify(store)
+        mark.note(self.config.state, cloud)
+        if isinstance(self.platform, Machine):
+            self.platform.cloud = cloud
+
+    async def _trace(self, cloud: Cloud, stack: AsyncExitStack) -> None:
+        if self.config.otlp_endpoint:
+            exporter = Exporter(self.config.otlp_endpoint)
+            await exporter.start()
+            stack.push_async_callback(exporter.stop)
+            cloud.spans = exporter.take
+
     async def _bootstrap(self, cloud: Cloud) -> None:
         if await bootstrap.bootstrap(cloud):
             self._say(f"first start: credentials are in {self.config.state / 'credentials'}")
 
     async def _site(self, cloud: Cloud) -> Site:
+        if isinstance(self.platform, Simulation):
+            await self.platform.arrange(cloud)
         async with cloud.view() as look:
             pools = await look.list(StoragePool)
             store = (await look.list(ImageStoreRecord))[0]
@@ -121,9 +145,12 @@ class App:
         room = await opened[pools[0].id].facts()
         driver = "simulator" if self.config.simulate else "libvirt"
         facts = [await hypervisor.facts() for hypervisor in self.platform.hosts]
-        hosts = await bootstrap.join_hosts(cloud, driver, facts, room)
+        more = self.platform.place_of if isinstance(self.platform, Simulation) else lambda hostname: {}
+        hosts = await bootstrap.join_hosts(cloud, driver, facts, room, more)
         hypervisors = dict(zip((host.id for host in hosts), self.platform.hosts, strict=True))
         images = self.platform.image_store(store.path)
+        if isinstance(self.platform, Simulation):
+            self.platform.begin()
         catalogue.load()
         return Site(
             cloud, hypervisors=hypervisors, network=self.platform.network, pools=opened, images=images
@@ -142,9 +169,14 @@ class App:
             loop="uvloop",
         )
         server = uvicorn.Server(options)
+
+        def stop() -> None:
+            server.should_exit = True
+            stream.of(site.cloud).stop()  # or their connections would hold up the end
+
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, lambda: setattr(server, "should_exit", True))
+            loop.add_signal_handler(number, stop)
         serving = asyncio.create_task(server._serve(sockets=[listening]))
         while not server.started and not serving.done():
             await asyncio.sleep(0.01)

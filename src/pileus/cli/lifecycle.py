@@ -147,8 +147,9 @@ def status(state: Path) -> int:
 
 async def _counts(config: Config) -> list[str]:
     from pileus.app.running import database_url
+    from pileus.core import invariants
+    from pileus.core.alerts import Alert
     from pileus.core.cloud import Cloud
-    from pileus.core.compute import invariants
     from pileus.core.compute.records import Host, Server
     from pileus.core.operations import LIVE, Operation, Outcome
     from pileus.store import open_store
@@ -168,6 +169,13 @@ async def _counts(config: Config) -> list[str]:
             lines += [f"NOT SOUND: {each}" for each in broken[:20]]
             flagged = await view.list(Operation, outcome=Outcome.FLAGGED, limit=20)
             lines += [f"NEEDS A PERSON: operation {o.id} ({o.workflow}): {o.why}; {o.fault}" for o in flagged]
+            if flagged:
+                lines.append(
+                    "  see `pileus operation show ID`; when its cause is gone: `pileus operation retry ID`"
+                )
+            open_ = await view.list(Alert, cleared_at=None, archived=False, order=("-last_at",))
+            lines.append(f"alerts open: {len(open_)}")
+            lines += [f"{each.severity.value.upper()}: {each.text}" for each in open_[:20]]
     finally:
         await store.close()
     return lines

@@ -103,5 +103,106 @@ def first_server(state: Path, image_file: Path | None) -> None:
     sys.exit(first.run(state, image_file))
 
 
+@main.command()
+@STATE
+@click.option("--from", "first", type=click.IntRange(1), metavar="SEQ", help="Begin with this number.")
+@click.option("--follow", "-f", is_flag=True, help="Go on with what comes, also when the cloud is restarted.")
+@click.option("--kind", default="", metavar="KIND,...", help="Of these kinds: server, volume, ...")
+@click.option("--resource", type=click.UUID, help="Of this one.")
+@click.option("--project", type=click.UUID, help="Of this project.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object a line, with everything that is known."
+)
+def events(state: Path, first: int | None, follow: bool, as_json: bool, **filters: str | None) -> None:
+    """What changed, in order: the last fifty, or from a number on."""
+    from pileus.cli import events
+
+    sys.exit(events.run(state, first=first, follow=follow, as_json=as_json, **filters))
+
+
+@main.group()
+def operation() -> None:
+    """Long work: list it, look at it, cancel it, wake it."""
+
+
+OPERATION = click.argument("operation", metavar="ID", type=click.UUID)
+
+
+@operation.command("list")
+@STATE
+@click.option("--subject", type=click.UUID, help="Of this server, volume, network, ...")
+@click.option("--project", type=click.UUID, help="Of this project.")
+@click.option("--workflow", metavar="NAME", help="As in server.deploy.")
+@click.option(
+    "--outcome",
+    type=click.Choice(["running", "unwinding", "done", "failed", "flagged"]),
+    help="As it is now.",
+)
+@click.option("--live", is_flag=True, help="Only what has not ended.")
+@click.option("--before", type=int, metavar="NUMBER", help="Older than this sequence number.")
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
+def operation_list(state: Path, **wanted: str | int | None) -> None:
+    """The newest first."""
+    from pileus.cli import operations
+
+    sys.exit(operations.show_all(state, **wanted))
+
+
+@operation.command("show")
+@STATE
+@OPERATION
+def operation_show(state: Path, operation: str) -> None:
+    """Its steps with their times, and what it waits for."""
+    from pileus.cli import operations
+
+    sys.exit(operations.show(state, operation))
+
+
+@operation.command("cancel")
+@STATE
+@OPERATION
+def operation_cancel(state: Path, operation: str) -> None:
+    """Ask for its end: what it did is undone before its next step."""
+    from pileus.cli import operations
+
+    sys.exit(operations.cancel(state, operation))
+
+
+@operation.command("retry")
+@STATE
+@OPERATION
+def operation_retry(state: Path, operation: str) -> None:
+    """Wake it now when it waits, or when its undo does not succeed."""
+    from pileus.cli import operations
+
+    sys.exit(operations.retry(state, operation))
+
+
+@main.group()
+def explain() -> None:
+    """Why a server is on its host or on none, and whether one more would fit."""
+
+
+@explain.command("server")
+@STATE
+@click.argument("server", metavar="ID", type=click.UUID)
+def explain_server(state: Path, server: str) -> None:
+    """The latest choice of its host; of a server in error also what it would meet now."""
+    from pileus.cli import explain
+
+    sys.exit(explain.server(state, server))
+
+
+@explain.command("size")
+@STATE
+@click.argument("size", metavar="SIZE")
+@click.option("--zone", default="", help="Id or name; without it any.")
+def explain_size(state: Path, size: str, zone: str) -> None:
+    """Whether one more server of this size would fit now."""
+    from pileus.cli import explain
+
+    sys.exit(explain.size(state, size, zone))
+
+
 if __name__ == "__main__":
     main()

@@ -14,13 +14,15 @@ from pileus.core import quota
 from pileus.core.caller import Caller
 from pileus.core.counters import following
 from pileus.core.errors import Exists, NotFound
-from pileus.core.events import QUIET, SECRET, Event
-from pileus.core.operations import LIVE, Operation
-from pileus.store import Record, Store, Transaction, View
+from pileus.core.events import QUIET, Event, secret
+from pileus.core.operations import LIVE, UNDISTURBED, Operation
+from pileus.store import Record, Store, Transaction, View, not_in
 from pileus.store.errors import Duplicate
 from pileus.store.records import layout_of
+from pileus.tracing import Sink, fresh, traceparent
 
 R = TypeVar("R", bound=Record)
+DELETED = "It was cancelled, because a delete was asked for."
 
 
 class Cloud:
@@ -41,6 +43,8 @@ class Cloud:
         self.on_operation: Callable[[], None] = lambda: None
         """Called after a commit that started an operation; the worker wakes up."""
         self.on_event: Callable[[], None] = lambda: None
+        self.spans: Sink | None = None
+        """Where spans of traces go; None: nowhere, and none are made."""
 
     @asynccontextmanager
     async def view(self) -> AsyncIterator["Look"]:
@@ -140,15 +144,15 @@ class Tx(Look):
         """Record that a workflow is to run on the subject; a worker takes it up after the commit.
 
         Operations of one key (default: the subject's id) run in order. `supersede` asks the live ones of the key
-        to unwind first: a delete does not wait for a create to end well.
+        to unwind first: a delete does not wait for a create to end well. The UNDISTURBED ones may end.
         """
         subject_id: UUID = subject.id  # type: ignore[attr-defined]
         key = key or subject_id
         now = self.cloud.now()
         if supersede:
-            await self.rows.update_where(
-                Operation, {"cancelled": True, "wake_at": now}, key=key, outcome=tuple(LIVE)
-            )
+            ends = {"cancelled": True, "cancel_reason": DELETED, "wake_at": now}
+            others = not_in("workflow", UNDISTURBED)
+            await self.rows.update_where(Operation, ends, others, key=key, outcome=tuple(LIVE))
         operation = Operation(
             id=id or self.cloud.new_id(),
             sequence=await self.next_number("operation"),
@@ -161,6 +165,7 @@ class Tx(Look):
             request=self.caller.request
             if self.caller
             else (self.operation.request if self.operation else ""),
+            trace=self._trace() or str(fresh(self.cloud.spans is not None)),
             face=self.caller.face if self.caller else "",
             command=command,
             want=msgspec.json.encode(want) if want is not None else b"{}",
@@ -174,6 +179,11 @@ class Tx(Look):
     async def next_number(self, name: str) -> int:
         """The next integer of a named sequence, from 1; rolled back with the transaction."""
         return await following(self.rows, name)
+
+    def _trace(self) -> str:
+        """Of the request or step at hand, or else of who acts."""
+        acting = self.caller or self.operation
+        return traceparent() or (acting.trace if acting else "")
 
     async def _event(self, record: Record, action: str, before: Record | None) -> None:
         subject = getattr(record, "id", None)
@@ -193,6 +203,7 @@ class Tx(Look):
                 user=caller.user if caller else (operation.user if operation else None),
                 operation=operation.id if operation else None,
                 request=caller.request if caller else (operation.request if operation else ""),
+                trace=self._trace(),
                 change=change,
             )
         )
@@ -212,10 +223,10 @@ def difference(before: Record | None, after: Record) -> dict[str, Any]:
     """Builtins by field: the value for a new record, [before, after] for a changed one."""
     new = msgspec.to_builtins(after)
     if before is None:
-        return {name: value for name, value in new.items() if name not in SECRET}
+        return {name: value for name, value in new.items() if not secret(name)}
     old = msgspec.to_builtins(before)
     return {
         name: [old[name], value]
         for name, value in new.items()
-        if name not in SECRET and name not in QUIET and old[name] != value
+        if not secret(name) and name not in QUIET and old[name] != value
     }

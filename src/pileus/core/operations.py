@@ -34,6 +34,22 @@ class Outcome(StrEnum):
 
 
 LIVE = frozenset({Outcome.RUNNING, Outcome.UNWINDING, Outcome.FLAGGED})
+UNDISTURBED = frozenset(
+    {
+        "server.delete",
+        "volume.delete",
+        "snapshot.delete",
+        "image.delete",
+        "volume.detach",
+        "snapshot.create",
+        "image.from_volume",
+    }
+)
+"""Workflows that whoever supersedes their queue waits for: other deletes, whose intent would be lost, and what saves
+something from the object before it goes. Each takes few steps, and gives up by itself."""
+
+LASTING: set[str] = set()
+"""Workflows that nobody may call off: what they did cannot be taken back. Filled as workflows are declared."""
 
 
 @table(
@@ -63,7 +79,7 @@ class Operation(Record):
     request: str = ""
     """Id of the API request that asked for it."""
     trace: str = ""
-    """W3C traceparent of that request; the steps' spans are children of its span."""
+    """W3C traceparent of that request (or of the step that started it): the parent of the steps' spans."""
     face: str = ""
     command: str = ""
     """The API's own word for it (deployVirtualMachine, os-start), for job and action lists."""
@@ -75,7 +91,9 @@ class Operation(Record):
     """The steps that ended, in the order in which they did."""
     outcome: Outcome = Outcome.RUNNING
     cancelled: bool = False
-    """Somebody asked for its end (a delete): it unwinds before its next step."""
+    """Somebody asked for its end (a person, a delete): it unwinds before its next step."""
+    cancel_reason: str = ""
+    """Who or what did, as a sentence: it becomes the fault."""
     step: str = ""
     """The step it is at, or stopped at."""
     why: str = ""
@@ -92,6 +110,11 @@ class Operation(Record):
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
+
+    @property
+    def ending(self) -> str:
+        """Why it was cancelled, as a sentence."""
+        return self.cancel_reason or "It was cancelled."
 
     def wanted(self, type_: type[Any]) -> Any:
         return msgspec.json.decode(self.want, type=type_)

@@ -25,8 +25,10 @@ DEFAULTS: Mapping[str, int] = {
     "security_groups": 50,
     "security_rules": 500,
     "key_pairs": 100,
+    "server_groups": 10,
+    "server_group_members": 10,
 }
-"""Limits of a project that has none of its own. Key pairs count by user."""
+"""Limits of a project that has none of its own. Key pairs count by user; members, of which none are charged, by group."""
 
 
 @table("quota_limit", key=("project", "resource"))

@@ -7,18 +7,20 @@ from typing import Any
 
 import structlog
 
+from pileus.core import alerts, deliveries, stream
 from pileus.core.errors import CoreError
 from pileus.core.identity import tokens
 from pileus.drivers.errors import DriverError
-from pileus.reconcile import network, servers
+from pileus.reconcile import network, pools, servers, soundness
 from pileus.store import StoreError
-from pileus.workflows import disks
+from pileus.workflows import disks, image_upload
 from pileus.workflows.site import Site
 
 log = structlog.get_logger()
 
 Look = Callable[[], Awaitable[Any]]
 HOUR = 3600.0
+SOUND = 60.0
 
 
 async def rotate_keys(site: Site) -> None:
@@ -36,7 +38,13 @@ class Loop:
             "network": (pause, nets.once),
             "ports": (min(1.0, pause), nets.rise),
             "servers": (pause, servers.Servers(site).look),
-            "bases": (pause, partial(disks.sweep_bases, site)),
+            "pools": (pause, pools.Pools(site).look),
+            "soundness": (max(pause, min(SOUND, 6 * pause)), partial(soundness.look, site)),
+            "silent uploads": (pause, partial(image_upload.requeue_silent, site)),
+            "retained volumes": (6 * pause, partial(disks.sweep_retained, site)),
+            "old deliveries": (HOUR, partial(deliveries.prune, site.cloud)),
+            "old alerts": (HOUR, partial(alerts.forget_old, site.cloud)),
+            "old events": (HOUR, partial(stream.prune, site.cloud)),
             "token keys": (HOUR, partial(rotate_keys, site)),
         }
         self._tasks: list[asyncio.Task[None]] = []
@@ -53,11 +61,14 @@ class Loop:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _run(self, name: str, pause: float, look: Look) -> None:
+        loop = asyncio.get_running_loop()
         while True:
+            began = loop.time()
             try:
                 await look()
             except (CoreError, DriverError, StoreError) as error:
                 log.warning("reconcile", part=name, error=str(error))
             except Exception:
                 log.exception("reconciler broke", part=name)
-            await asyncio.sleep(pause)
+            # In a large cloud the looks come more rarely, not one upon the other.
+            await asyncio.sleep(max(pause, loop.time() - began))

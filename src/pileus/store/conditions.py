@@ -116,6 +116,10 @@ def membership(layout: Layout[Any], condition: Compare, dialect: Dialect, values
     column = condition.column
     members = [layout.encode(column, value, dialect) for value in condition.value if value is not None]
     null = len(members) < len(condition.value)
+    if len(members) == 1 and not null:
+        # An index gives the order of the rows for a single value only.
+        values.append(members[0])
+        return ("eq" if condition.operator == "in" else "ne"), column
     if not layout.column(column).kind.listable:
         values.extend(members)
         return condition.operator, column, len(members), null

@@ -4,7 +4,9 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from pileus.store.columns import Dialect
+from pileus.store.order import Numbers
 from pileus.store.postgres import PostgresStore
+from pileus.store.records import Record
 from pileus.store.sqlite import SqliteStore
 from pileus.store.transactions import Transaction, View
 
@@ -21,6 +23,10 @@ class Store(Protocol):
 
         A task that is cancelled during the commit cannot know its outcome. Raises Conflicted, Disconnected.
         """
+        ...
+
+    def numbers(self, cls: type[Record]) -> Numbers:
+        """The order of a record that the database counts. One for each reader: it remembers what it waits for."""
         ...
 
     async def close(self) -> None: ...

@@ -9,7 +9,8 @@ import asyncpg
 
 from pileus.store.columns import Dialect
 from pileus.store.errors import Conflicted, Disconnected, Duplicate, Failed, StoreError, Unstorable
-from pileus.store.records import LAYOUTS
+from pileus.store.order import Numbers, PostgresNumbers
+from pileus.store.records import LAYOUTS, Record
 from pileus.store.shield import to_the_end
 from pileus.store.statements import Statement, statements
 from pileus.store.transactions import Row, Transaction, View
@@ -18,6 +19,8 @@ R = TypeVar("R")
 
 CONNECTIONS = 20
 STATEMENTS_KEPT = 1000
+IDLE_MILLISECONDS = 10_000
+"""Of a transaction: a process that is frozen inside one must not keep its locks for ever. A body awaits nothing else."""
 ROWS_ON_LOOP = 500
 
 ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
@@ -32,6 +35,7 @@ LOST = (
     asyncpg.TooManyConnectionsError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,  # the primary has moved
     asyncpg.InternalClientError,  # the farewell of the server came between two statements
     OSError,
@@ -117,6 +121,7 @@ class PostgresStore:
                 statement_cache_size=STATEMENTS_KEPT,
                 max_cached_statement_lifetime=0,
                 reset=keep_session,
+                server_settings={"idle_in_transaction_session_timeout": str(IDLE_MILLISECONDS)},
             )
         except ERRORS as error:
             raise Disconnected(f"PostgreSQL did not accept a connection: {error}") from error
@@ -150,6 +155,9 @@ class PostgresStore:
             return await self._pool.acquire()
         except ERRORS as error:
             raise translate(error) from error
+
+    def numbers(self, cls: type[Record]) -> Numbers:
+        return PostgresNumbers(self, cls)
 
     @asynccontextmanager
     async def view(self) -> AsyncIterator[View]:

@@ -16,6 +16,8 @@ from typing import TypeVar
 
 from pileus.store.columns import Dialect
 from pileus.store.errors import Conflicted, Disconnected, Duplicate, Failed, StoreError, Unstorable
+from pileus.store.order import Numbers, SqliteNumbers
+from pileus.store.records import Record
 from pileus.store.shield import to_the_end
 from pileus.store.statements import Statement, statements
 from pileus.store.transactions import Row, Transaction, View
@@ -277,6 +279,9 @@ class SqliteStore:
             for reader in self._readers:
                 reader.raw.close()
             self._threads.shutdown()
+
+    def numbers(self, cls: type[Record]) -> Numbers:
+        return SqliteNumbers(self, cls)
 
     @asynccontextmanager
     async def view(self) -> AsyncIterator[View]:

@@ -55,6 +55,10 @@ class View:
     async def _rows(self, statement: Statement, values: Row, decode: Callable[[Row], R]) -> builtins.list[R]:
         return await self._connection.rows(statement, values, decode)
 
+    async def ask(self, sql: str, values: Row, decode: Callable[[Row], R]) -> builtins.list[R]:
+        """A question of the store's own to its database, in that one's SQL."""
+        return await self._rows(Statement(sql, None), values, decode)
+
     async def get(self, cls: type[T], *key: object) -> T | None:
         """In a transaction on PostgreSQL the row stays locked until the end; SQLite has one writer anyway."""
         layout = layout_of(cls)

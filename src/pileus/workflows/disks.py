@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
 from msgspec.structs import replace
@@ -12,10 +12,16 @@ from pileus.core.block.volumes import is_read_only
 from pileus.core.compute.records import Server
 from pileus.core.errors import Conflict
 from pileus.core.image.records import Image
+from pileus.core.operations import Operation, Outcome
 from pileus.drivers.errors import Missing, Refused
 from pileus.drivers.hypervisor.protocol import Disk, Hypervisor, Power
+from pileus.workflows.engine import Wait
 from pileus.workflows.site import Site
 
+AWAY = 3600.0
+"""Seconds that a delete waits for a platform that is away; only then it fails, to be asked for again."""
+COPYING, LONGEST_COPY = 0.5, 30 * 86400.0
+"""Seconds between looks at whether copies have ended, and in all."""
 _BASES: defaultdict[tuple[UUID, UUID], asyncio.Lock] = defaultdict(asyncio.Lock)
 """Ten servers of one new image bring it into the pool once."""
 
@@ -67,6 +73,18 @@ async def drop_base(site: Site, pool: UUID, image: UUID, *, besides: UUID | None
             await site.pool(pool).delete_base(image)
 
 
+async def copies(site: Site, volume: UUID, snapshots: Sequence[UUID]) -> Wait | None:
+    """Volumes that are being made from this one, or from these snapshots, end first. No new ones begin while their
+    source is being deleted, and each of them was asked for before, so nobody waits for ever or in a circle."""
+    async with site.cloud.view() as look:
+        made = await look.list(Volume, source_volume=volume, state=VolumeState.CREATING)
+        made += await look.list(Volume, source_snapshot=tuple(snapshots), state=VolumeState.CREATING)
+        keys = tuple(copy.operation for copy in made if copy.operation)
+        # One whose undo does not succeed (flagged) is no reason to wait: nothing is read any more.
+        live = await look.count(Operation, id=keys, outcome=(Outcome.RUNNING, Outcome.UNWINDING))
+    return Wait(COPYING, f"a volume is being made from it: {made[0].id}") if live else None
+
+
 async def sweep_bases(site: Site) -> list[UUID]:
     """Delete what no image and no volume explains any more: two last users that leave at once each see the other.
     The bases' images that went."""
@@ -77,6 +95,22 @@ async def sweep_bases(site: Site) -> list[UUID]:
             if not await pool.has_base(base):
                 swept.append(base)
     return swept
+
+
+async def sweep_retained(site: Site) -> list[UUID]:
+    """Delete volumes that were kept for snapshots of which none is left: the last one went at the very moment of the
+    keeping. The volumes' ids."""
+    async with site.cloud.view() as look:
+        kept = await look.list(Volume, state=VolumeState.RETAINED)
+        needed = {snapshot.volume for snapshot in await look.list(Snapshot, volume=tuple(v.id for v in kept))}
+    swept = [volume for volume in kept if volume.id not in needed]
+    for volume in swept:
+        await site.pool(volume.pool).delete(volume.id)
+        async with site.cloud.transaction() as tx:
+            await tx.remove(volume)
+        if volume.image is not None:
+            await drop_base(site, volume.pool, volume.image)
+    return [volume.id for volume in swept]
 
 
 async def disk_of(site: Site, volume: Volume) -> Disk:

@@ -21,11 +21,14 @@ async def content(url: str, *, inside: bool) -> AsyncIterator[bytes]:
     `inside`: also from this machine itself and from link-local addresses.
     """
     response = await asyncio.to_thread(_open, url, inside)
-    with response:
+    try:
         declared, taken = response.headers.get("content-length"), 0
         while chunk := await asyncio.to_thread(_read, response, url):
             taken += len(chunk)
             yield chunk
+    finally:
+        # Closing waits for the read that a cancellation leaves behind: not on the event loop, and nobody else waits.
+        asyncio.get_running_loop().run_in_executor(None, response.close)
     if declared is not None and declared.isdigit() and taken < int(declared):
         raise Unreachable(f"{url} broke off after {taken} of {declared} bytes")
 
@@ -87,14 +90,14 @@ class _Guard:
         peer = getattr(peer, "ipv4_mapped", None) or peer
         if not self._inside and (peer.is_loopback or peer.is_link_local or peer.is_unspecified):
             self.sock.close()
-            raise Refused(f"{peer} belongs to the cloud itself; only administrators may fetch from there")
+            raise Refused(f"{peer} belongs to the cloud itself; only administrators may have it reached")
 
 
-class _Connection(_Guard, http.client.HTTPConnection):
+class Connection(_Guard, http.client.HTTPConnection):
     pass
 
 
-class _SecureConnection(_Guard, http.client.HTTPSConnection):
+class SecureConnection(_Guard, http.client.HTTPSConnection):
     pass
 
 
@@ -104,7 +107,7 @@ class _Http(urllib.request.HTTPHandler):
         self._inside = inside
 
     def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(partial(_Connection, inside=self._inside), req)
+        return self.do_open(partial(Connection, inside=self._inside), req)
 
 
 class _Https(urllib.request.HTTPSHandler):
@@ -113,4 +116,4 @@ class _Https(urllib.request.HTTPSHandler):
         self._inside = inside
 
     def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(partial(_SecureConnection, inside=self._inside), req)
+        return self.do_open(partial(SecureConnection, inside=self._inside), req)

@@ -5,9 +5,9 @@ so a rename is a migration. A killed process repeats at most the step it was in,
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import perf_counter
 from typing import Any
 from uuid import UUID
@@ -15,13 +15,15 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from pileus import tracing
 from pileus.core.cloud import Cloud, Tx
 from pileus.core.errors import CoreError, Unavailable
-from pileus.core.operations import Operation, Outcome
+from pileus.core.operations import LASTING, Operation, Outcome, Taken
 from pileus.drivers.errors import Unreachable
-from pileus.store import le
 from pileus.store.errors import Conflicted, Disconnected
+from pileus.workflows.interruption import Interrupted, interruptibly
 from pileus.workflows.site import Site
+from pileus.workflows.timeline import note
 
 log = structlog.get_logger()
 
@@ -54,6 +56,8 @@ class Run:
     operation: Operation
     want: Any
     done: dict[str, Any] = field(default_factory=dict)
+    taken: list[Taken] = field(default_factory=list)
+    """The steps that ended, for the operation's timeline; written with the journal."""
 
     @property
     def cloud(self) -> Cloud:
@@ -85,13 +89,15 @@ Undo = Callable[[Run], Awaitable[None]]
 @dataclass(frozen=True, slots=True)
 class Step:
     """`undo` copes with a step that broke before or after its effect, and may be repeated.
-    `light`: repeating it costs less than a commit, so its output is journalled together with the next one's."""
+    `light`: repeating it costs less than a commit, so its output is journalled together with the next one's.
+    `interruptible`: it may take minutes, and a cancellation ends it at any of its awaits; `undo` copes with that."""
 
     name: str
     do: Do
     undo: Undo | None = None
     patience: float = PATIENCE
     light: bool = False
+    interruptible: bool = False
 
 
 async def _nothing(run: Run, tx: Tx) -> None:
@@ -101,13 +107,15 @@ async def _nothing(run: Run, tx: Tx) -> None:
 @dataclass(frozen=True, slots=True)
 class Workflow:
     """`finished` and `failed` run in the transaction that ends the operation: the last word on the subject's state.
-    `failed` gets the public reason."""
+    `failed` gets the public reason. `cancellable`: a person may call it off; not where the undo cannot restore what
+    was, nor for what must come to its end (a delete)."""
 
     name: str
     steps: Sequence[Step]
     failed: Callable[[Run, Tx, str], Awaitable[None]]
     finished: Callable[[Run, Tx], Awaitable[None]] = _nothing
     want: type[msgspec.Struct] | None = None
+    cancellable: bool = True
 
 
 WORKFLOWS: dict[str, Workflow] = {}
@@ -115,55 +123,89 @@ WORKFLOWS: dict[str, Workflow] = {}
 
 def register(workflow: Workflow) -> Workflow:
     WORKFLOWS[workflow.name] = workflow
+    (LASTING.discard if workflow.cancellable else LASTING.add)(workflow.name)
     return workflow
 
 
 async def advance(site: Site, workflow: Workflow, operation: Operation) -> Operation:
     """Go on from the journal: to the end, to a wait, or back to nothing. Raises Fenced."""
     want = operation.wanted(workflow.want) if workflow.want else None
-    run = Run(site, operation, want, dict(operation.done))
+    run = Run(site, operation, want, dict(operation.done), list(operation.taken))
+    with tracing.within(tracing.parse(operation.trace, site.cloud.spans)):
+        return await _advance(run, workflow)
+
+
+async def _advance(run: Run, workflow: Workflow) -> Operation:
+    operation = run.operation
     while operation.outcome is Outcome.RUNNING:
         step = next((s for s in workflow.steps if s.name not in run.done), None)
         if operation.cancelled:
-            operation = await _turn_back(run, "It was cancelled, because a delete was asked for.", "")
+            operation = await _turn_back(run, operation.ending, "")
         elif step is None:
-            return await _finish(run, workflow)
+            operation = await _finish(run, workflow)
         else:
             operation, waits = await _try(run, step)
             if waits:
                 return operation
-        run = Run(site, operation, want, run.done)
-    return await _unwind(run, workflow)
+        run = _now(run, operation)
+    return operation if operation.outcome is Outcome.DONE else await _unwind(run, workflow)
+
+
+def _now(run: Run, operation: Operation) -> Run:
+    return Run(run.site, operation, run.want, run.done, run.taken)
 
 
 async def _try(run: Run, step: Step) -> tuple[Operation, bool]:
     """One step: journal its output; or a wait; or the turn back."""
-    began = perf_counter()
+    at, began = run.cloud.now(), perf_counter()
     try:
-        output = await step.do(run)
+        with _span(run, step.name):
+            output = await _do(run, step)
     except Fenced:
         raise
     except (Unreachable, Unavailable, Conflicted, Disconnected) as error:
         output = Wait(RETRY[min(run.operation.tries, len(RETRY) - 1)], why=str(error))
     except Exception as error:
-        if not isinstance(error, CoreError):
+        if not isinstance(error, CoreError | Interrupted):
             log.warning("step failed", operation=str(run.operation.id), step=step.name, exc_info=True)
+        _note(run, step, at, began, fault=_public(error))
         return await _turn_back(run, _public(error), step.name, _kind(error)), False
     if not isinstance(output, Wait):
         run.done[step.name] = output
-        milliseconds = round((perf_counter() - began) * 1000, 1)
+        milliseconds = _note(run, step, at, began)
         log.info(
             "step", operation=str(run.operation.id), subject=str(run.subject), step=step.name, ms=milliseconds
         )
         if step.light and not run.operation.tries:
             return run.operation, False
-        changes = {"done": run.done, "step": step.name, "tries": 0, "first_try": None, "why": ""}
+        changes = {"step": step.name, "tries": 0, "first_try": None, "why": ""}
         return await _write(run, changes), False
-    now = run.cloud.now()
-    first = run.operation.first_try or now
-    if (now - first).total_seconds() > step.patience:
-        return await _turn_back(run, f"Gave up after {step.patience:.0f} s: {output.why}", step.name), False
+    first = run.operation.first_try or at
+    if (run.cloud.now() - first).total_seconds() > step.patience:
+        fault = f"Gave up after {step.patience:.0f} s: {output.why}"
+        _note(run, step, at, began, fault=fault)
+        return await _turn_back(run, fault, step.name), False
     return await _sleep(run, output, first, step.name), True
+
+
+async def _do(run: Run, step: Step) -> Any:
+    if not step.interruptible:
+        return await step.do(run)
+    return await interruptibly(run.cloud, run.operation, step.do(run))
+
+
+def _span(run: Run, what: str) -> AbstractContextManager[tracing.Span | None]:
+    operation = run.operation
+    about = {"pileus.operation": str(operation.id), "pileus.subject": str(operation.subject)}
+    return tracing.span(f"{operation.workflow} {what}", tracing.Kind.INTERNAL, about)
+
+
+def _note(run: Run, step: Step, at: datetime, began: float, *, fault: str = "", undo: bool = False) -> float:
+    """Put what ended on the timeline; its milliseconds."""
+    milliseconds = round((perf_counter() - began) * 1000, 1)
+    tries = 1 if undo else run.operation.tries + 1
+    note(run.taken, Taken(step=step.name, at=at, ms=milliseconds, tries=tries, undo=undo, fault=fault))
+    return milliseconds
 
 
 def _public(error: Exception) -> str:
@@ -183,7 +225,6 @@ async def _turn_back(run: Run, fault: str, step: str, kind: str = "") -> Operati
         fault=fault,
     )
     changes = {
-        "done": run.done,
         "outcome": Outcome.UNWINDING,
         "fault": fault,
         "fault_kind": kind,
@@ -197,7 +238,6 @@ async def _turn_back(run: Run, fault: str, step: str, kind: str = "") -> Operati
 
 async def _sleep(run: Run, wait: Wait, first: Any, step: str, **more: Any) -> Operation:
     changes = {
-        "done": run.done,
         "owner": "",
         "lease_until": None,
         "wake_at": run.cloud.now() + timedelta(seconds=wait.seconds),
@@ -214,20 +254,22 @@ async def _unwind(run: Run, workflow: Workflow) -> Operation:
     """Undo, last first: the step that broke, for it may have broken half way, then the finished ones."""
     for step in reversed(_reached(run, workflow)):
         if step.undo is not None:
+            at, began = run.cloud.now(), perf_counter()
             try:
-                await step.undo(run)
+                with _span(run, f"undo {step.name}"):
+                    await step.undo(run)
             except Fenced:
                 raise
             except Exception as error:
+                _note(run, step, at, began, fault=_public(error), undo=True)
                 return await _undo_later(run, step, error)
+            _note(run, step, at, began, undo=True)
         if run.done.pop(step.name, None) is not None:
-            operation = await _write(
-                run, {"done": run.done, "step": step.name, "tries": 0, "first_try": None}
-            )
-            run = Run(run.site, operation, run.want, run.done)
-    async with run.transaction() as tx:
+            run = _now(run, await _write(run, {"step": step.name, "tries": 0, "first_try": None}))
+    async with run.cloud.transaction(operation=run.operation) as tx:
+        held = await run.held(tx)
         await workflow.failed(run, tx, run.operation.fault)
-        return await _end(run, tx, Outcome.FAILED)
+        return await _end(run, tx, held, Outcome.FAILED)
 
 
 def _reached(run: Run, workflow: Workflow) -> Sequence[Step]:
@@ -252,28 +294,24 @@ async def _undo_later(run: Run, step: Step, error: Exception) -> Operation:
 
 
 async def _finish(run: Run, workflow: Workflow) -> Operation:
-    async with run.transaction() as tx:
-        await workflow.finished(run, tx)
-        return await _end(run, tx, Outcome.DONE)
+    """Done; or turned back, when a cancellation was committed before this."""
+    async with run.cloud.transaction(operation=run.operation) as tx:
+        held = await run.held(tx)
+        if not held.cancelled:
+            await workflow.finished(run, tx)
+            return await _end(run, tx, held, Outcome.DONE)
+    return await _turn_back(run, held.ending, "")
 
 
-async def _end(run: Run, tx: Tx, outcome: Outcome) -> Operation:
+async def _end(run: Run, tx: Tx, held: Operation, outcome: Outcome) -> Operation:
     """Close the operation and wake the next of its key, in the caller's transaction."""
     now = run.cloud.now()
-    changes = {
-        "outcome": outcome,
-        "finished_at": now,
-        "owner": "",
-        "lease_until": None,
-        "why": "",
-        "done": run.done,
-    }
-    ended = msgspec.structs.replace(run.operation, **changes)
+    changes = {"outcome": outcome, "finished_at": now, "owner": "", "lease_until": None, "why": ""}
+    ended = msgspec.structs.replace(held, done=run.done, taken=tuple(run.taken), **changes)
     await tx.rows.update(ended)
     waiting = {"key": ended.key, "outcome": (Outcome.RUNNING, Outcome.UNWINDING), "owner": ""}
-    await tx.rows.update_where(
-        Operation, {"wake_at": now}, le("wake_at", now + timedelta(seconds=BLOCKED)), **waiting
-    )
+    # Whenever they would wake: one that a worker is putting to sleep right now sleeps for BLOCKED from a later now.
+    await tx.rows.update_where(Operation, {"wake_at": now}, **waiting)
     tx.rows.after_commit(lambda: run.cloud.on_operation())
     return ended
 
@@ -281,6 +319,10 @@ async def _end(run: Run, tx: Tx, outcome: Outcome) -> Operation:
 async def _write(run: Run, changes: dict[str, Any]) -> Operation:
     """A fenced write of the journal; returns the row as it is now, cancellation included."""
     async with run.cloud.transaction(operation=run.operation) as tx:
-        written = msgspec.structs.replace(await run.held(tx), **changes)
+        held = await run.held(tx)
+        written = msgspec.structs.replace(held, done=run.done, taken=tuple(run.taken), **changes)
+        if written.cancelled and written.outcome is Outcome.RUNNING:
+            # Whoever cancelled it woke it; a wait that began meanwhile is over too.
+            written = msgspec.structs.replace(written, wake_at=run.cloud.now())
         await tx.rows.update(written)
     return written

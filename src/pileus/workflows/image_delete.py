@@ -3,7 +3,7 @@
 from pileus.core.cloud import Tx
 from pileus.core.image import images
 from pileus.core.image.records import Image
-from pileus.workflows.disks import drop_base
+from pileus.workflows.disks import AWAY, drop_base
 from pileus.workflows.engine import Run, Step, Workflow, register
 
 
@@ -33,7 +33,12 @@ async def fail(run: Run, tx: Tx, fault: str) -> None:
 WORKFLOW = register(
     Workflow(
         "image.delete",
-        steps=(Step("content", content), Step("record", forget, undo=bases), Step("bases", bases)),
+        steps=(
+            Step("content", content, patience=AWAY),
+            Step("record", forget, undo=bases, patience=AWAY),
+            Step("bases", bases, patience=AWAY),
+        ),
         failed=fail,
+        cancellable=False,
     )
 )

@@ -43,7 +43,14 @@ async def inspect(run: Run) -> dict[str, Any]:
 
 
 async def fetched(run: Run, tx: Tx) -> None:
-    await images.settle(tx, await tx.get(Image, run.subject), **run.done["fetch"], **run.done["inspect"])
+    await settle(run, tx, run.done["fetch"])
+
+
+async def settle(run: Run, tx: Tx, measures: dict[str, Any]) -> None:
+    """Not where a delete has the image in its hands by now."""
+    image = await tx.maybe(Image, run.subject)
+    if image is not None and image.operation == run.operation.id:
+        await images.settle(tx, image, **measures, **run.done["inspect"])
 
 
 async def not_fetched(run: Run, tx: Tx, fault: str) -> None:
@@ -73,7 +80,7 @@ async def adopt(run: Run) -> dict[str, Any]:
 
 async def exported(run: Run, tx: Tx) -> None:
     await release(tx, run.want.volume, run.operation.id)
-    await images.settle(tx, await tx.get(Image, run.subject), **run.done["adopt"], **run.done["inspect"])
+    await settle(run, tx, run.done["adopt"])
 
 
 async def not_exported(run: Run, tx: Tx, fault: str) -> None:
@@ -92,7 +99,7 @@ async def release(tx: Tx, key: UUID, operation: UUID) -> None:
 FETCH = register(
     Workflow(
         "image.fetch",
-        steps=(Step("fetch", fetch, undo=drop, patience=120.0), Step("inspect", inspect)),
+        steps=(Step("fetch", fetch, undo=drop, patience=120.0, interruptible=True), Step("inspect", inspect)),
         finished=fetched,
         failed=not_fetched,
         want=Fetch,
@@ -102,8 +109,8 @@ FROM_VOLUME = register(
     Workflow(
         "image.from_volume",
         steps=(
-            Step("export", export, undo=clear),
-            Step("adopt", adopt, undo=drop),
+            Step("export", export, undo=clear, interruptible=True),
+            Step("adopt", adopt, undo=drop, interruptible=True),
             Step("inspect", inspect),
         ),
         finished=exported,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,18 +13,23 @@ from pileus.core.errors import Invalid, NotFound, TooLarge, Unavailable
 from pileus.core.image import images
 from pileus.core.image.records import Image, ImageState
 from pileus.drivers.errors import Missing, Refused, Unreachable
+from pileus.store import Condition, le
 from pileus.workflows.site import Site
 
 KERNEL_FORMATS = frozenset({"aki", "ari", "ami"})
 """Formats of parts of a disk: their content is whatever it is."""
 SAME = {"vpc": "vhd"}
+SIGN = timedelta(seconds=60)
+"""How often a client that is sending is seen to be there."""
+SILENCE = timedelta(seconds=600)
+"""After which nobody sends any more."""
 
 
 async def receive(site: Site, caller: Caller, key: UUID, content: AsyncIterator[bytes]) -> Image:
     """Take a client's upload. Broken off or refused: the image is queued again, and nothing is kept."""
     image = await images.open_upload(site.cloud, caller, key)
     try:
-        size, checksum, sha512 = await _write(site, key, content)
+        size, checksum, sha512 = await _write(site, key, _seen(site, key, content))
         found = await check(site, image)
         async with site.cloud.transaction(caller) as tx:
             held = await tx.maybe(Image, key)
@@ -44,6 +50,26 @@ async def _write(site: Site, key: UUID, content: AsyncIterator[bytes]) -> tuple[
         raise Unavailable("The image store does not answer; try again later.", private=str(error)) from error
 
 
+async def _seen(site: Site, key: UUID, content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The content, while the record says that it is arriving: not in the way of a delete, nor of the next upload."""
+    last = site.cloud.now()
+    async for piece in content:
+        yield piece
+        if site.cloud.now() - last >= SIGN:
+            last = await _sign(site, key)
+    await _sign(site, key)
+
+
+async def _sign(site: Site, key: UUID) -> datetime:
+    now = site.cloud.now()
+    async with site.cloud.transaction() as tx:
+        held = await tx.maybe(Image, key)
+        if held is None or held.state is not ImageState.SAVING:
+            raise NotFound("Image", key)
+        await tx.put(replace(held, updated_at=now))
+    return now
+
+
 async def _requeue(site: Site, caller: Caller, key: UUID) -> None:
     """The content goes before the record is free for the next upload, or that one's would go."""
     async with site.cloud.view() as look:
@@ -59,8 +85,17 @@ async def _requeue(site: Site, caller: Caller, key: UUID) -> None:
 
 async def requeue_broken(site: Site) -> None:
     """At the start of the only process: nobody is sending any more, so what was being sent waits for content again."""
+    await _requeue_all(site)
+
+
+async def requeue_silent(site: Site) -> None:
+    """Now and then: the same where the process that was receiving is gone, and no other has seen the client since."""
+    await _requeue_all(site, le("updated_at", site.cloud.now() - SILENCE))
+
+
+async def _requeue_all(site: Site, *where: Condition) -> None:
     async with site.cloud.view() as look:
-        broken = await look.list(Image, state=ImageState.SAVING, operation=None)
+        broken = await look.list(Image, *where, state=ImageState.SAVING, operation=None)
     for image in broken:
         await _requeue(site, system(), image.id)
 

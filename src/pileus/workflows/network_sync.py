@@ -2,13 +2,13 @@
 has none. Repeating is always right, so no step needs an undo."""
 
 import asyncio
-import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
 from weakref import WeakValueDictionary
 
-from pileus.core.cloud import Look, Tx
+from pileus.core.cloud import Cloud, Look, Tx
+from pileus.core.identity.percloud import per_cloud
 from pileus.core.network import interfaces, plugs
 from pileus.core.network.changes import amend
 from pileus.core.network.isolated import BUILD
@@ -31,7 +31,8 @@ from pileus.core.network.sync import WORKFLOW, Touched
 from pileus.drivers.errors import Missing
 from pileus.drivers.network.protocol import NetworkSpec, RouterSpec
 from pileus.workflows import network_specs as specs
-from pileus.workflows.engine import Run, Step, Wait, Workflow, register
+from pileus.workflows.disks import AWAY
+from pileus.workflows.engine import PATIENCE, Run, Step, Wait, Workflow, register
 from pileus.workflows.site import Site
 
 DRIVEN = frozenset({PortUse.NONE, PortUse.SERVER})
@@ -42,7 +43,7 @@ PER_NAME, LONGEST = 0.001, 5.0
 """A network with more than SMALL names rests after a sync, seconds by name and at most: many servers that come
 together are one sync, which reads them all."""
 
-_rests: dict[UUID, float] = {}
+_rests: Callable[[Cloud], dict[UUID, float]] = per_cloud(lambda cloud: {})
 """Until when, by network."""
 _locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
@@ -55,17 +56,19 @@ def _lock(key: UUID) -> asyncio.Lock:
     return lock
 
 
-async def sync_network(site: Site, key: UUID) -> None:
+async def sync_network(site: Site, key: UUID) -> bool:
     async with _lock(key):
         async with site.cloud.view() as look:
             spec = await _network_spec(look, key, site.cloud.config.dns_servers)
         if spec is None:
-            _rests.pop(key, None)
+            _rests(site.cloud).pop(key, None)
             await site.network.remove_network(key)
-            return
-        await site.network.apply_network(spec)
+            return False
+        changed = await site.network.apply_network(spec)
         if len(spec.dns_names) > SMALL:
-            _rests[key] = time.monotonic() + min(LONGEST, len(spec.dns_names) * PER_NAME)
+            rest = min(LONGEST, len(spec.dns_names) * PER_NAME)
+            _rests(site.cloud)[key] = asyncio.get_running_loop().time() + rest
+        return changed
 
 
 async def _network_spec(look: Look, key: UUID, resolvers: tuple[str, ...]) -> NetworkSpec | None:
@@ -91,7 +94,7 @@ async def addressed(look: Look, ports: list[Port]) -> list[specs.Interface]:
     return [(port, held[port.id]) for port in ports]
 
 
-async def sync_port(site: Site, key: UUID) -> None:
+async def sync_port(site: Site, key: UUID) -> bool:
     """A port whose network or groups the platform does not know yet brings them along."""
     async with _lock(key):
         async with site.cloud.view() as look:
@@ -99,42 +102,42 @@ async def sync_port(site: Site, key: UUID) -> None:
             held = await plugs.addresses_of(look, key) if port else []
         if port is None or port.use not in DRIVEN:
             await site.network.remove_port(key)
-            return
+            return False
         spec = specs.port(port, held)
         try:
-            await site.network.apply_port(spec)
+            return await site.network.apply_port(spec)
         except Missing:
             await sync_network(site, port.network)
             for group in port.groups:
                 await sync_group(site, group)
-            await site.network.apply_port(spec)
+            return await site.network.apply_port(spec)
 
 
-async def sync_group(site: Site, key: UUID) -> None:
+async def sync_group(site: Site, key: UUID) -> bool:
     async with _lock(key):
         async with site.cloud.view() as look:
             group = await look.maybe(SecurityGroup, key)
             rules = await look.list(SecurityRule, group=key, order=("created_at", "id"))
         if group is None:
             await site.network.remove_group(key)
-        else:
-            await site.network.apply_group(specs.group(group, rules))
+            return False
+        return await site.network.apply_group(specs.group(group, rules))
 
 
-async def sync_router(site: Site, key: UUID) -> None:
+async def sync_router(site: Site, key: UUID) -> bool:
     """A router whose networks the platform does not know yet brings them along."""
     async with _lock(key):
         async with site.cloud.view() as look:
             spec = await _router_spec(look, key)
         if spec is None:
             await site.network.remove_router(key)
-            return
+            return False
         try:
-            await site.network.apply_router(spec)
+            return await site.network.apply_router(spec)
         except Missing:
             for port in (*spec.ports, *((spec.gateway,) if spec.gateway else ())):
                 await sync_network(site, port.network)
-            await site.network.apply_router(spec)
+            return await site.network.apply_router(spec)
 
 
 async def _router_spec(look: Look, key: UUID) -> RouterSpec | None:
@@ -171,8 +174,9 @@ SUBJECTS = {"network": sync_network, "port": sync_port, "router": sync_router, "
 async def apply(run: Run) -> Wait | None:
     """The subject, and everything that changed with it; containers before what is in them."""
     want: Touched = run.want
-    rest = max((_rests.get(key, 0.0) for key in _with(run, "network", want.networks)), default=0.0)
-    if (left := rest - time.monotonic()) > 0:
+    rests = _rests(run.cloud)
+    rest = max((rests.get(key, 0.0) for key in _with(run, "network", want.networks)), default=0.0)
+    if (left := rest - asyncio.get_running_loop().time()) > 0:
         return Wait(left, "the network was synced a moment ago")
     for group in _with(run, "security_group", want.groups):
         await sync_group(run.site, group)
@@ -218,7 +222,14 @@ async def _failed(run: Run, tx: Tx, fault: str) -> None:
 
 def _workflow(name: str) -> Workflow:
     return register(
-        Workflow(name=name, steps=(Step("apply", apply),), failed=_failed, finished=_finished, want=Touched)
+        Workflow(
+            name=name,
+            steps=(Step("apply", apply, patience=PATIENCE if name == BUILD else AWAY),),
+            failed=_failed,
+            finished=_finished,
+            want=Touched,
+            cancellable=False,
+        )
     )
 
 

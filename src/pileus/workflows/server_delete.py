@@ -7,18 +7,16 @@ from msgspec.structs import replace
 from pileus.core.block import volumes
 from pileus.core.block.records import Snapshot, Volume, VolumeState
 from pileus.core.cloud import Look, Tx
-from pileus.core.compute import lifecycle, sizes
+from pileus.core.compute import lifecycle, server_groups, sizes
 from pileus.core.compute.lifecycle import Back
 from pileus.core.compute.records import ConsoleToken, Host, Server
 from pileus.core.facets import Facet
 from pileus.core.network import ports
-from pileus.core.placement import claims
-from pileus.workflows.disks import remove_content
+from pileus.core.placement import claims, decisions
+from pileus.drivers.errors import Missing
+from pileus.workflows.disks import AWAY, in_error, remove_content
 from pileus.workflows.engine import Run, Step, Workflow, register
 from pileus.workflows.network_sync import sync_port
-
-PATIENCE = 3600.0
-"""A host may be away for a while; only then the server is in error, to be deleted again."""
 
 
 async def found(run: Run) -> dict[str, list[str]]:
@@ -44,10 +42,11 @@ async def drive(run: Run) -> None:
 
 
 async def doomed(look: Look, server: UUID) -> tuple[list[Volume], list[Volume], list[Volume]]:
-    """The server's volumes: to be deleted, to be retained for their snapshots, to be let go."""
+    """The server's volumes: to be deleted, to be retained for their snapshots, to be let go. One that has a deletion of
+    its own is let go into that."""
     delete, retain, let_go = [], [], []
     for volume in await volumes.of_server(look, server):
-        if not volume.delete_with_server:
+        if not volume.delete_with_server or volume.state is VolumeState.DELETING:
             let_go.append(volume)
         elif await look.count(Snapshot, volume=volume.id):
             retain.append(volume)
@@ -61,6 +60,19 @@ async def disks(run: Run) -> None:
         delete, _, _ = await doomed(look, run.subject)
     for volume in delete:
         await remove_content(run.site, volume)
+
+
+async def lost(run: Run) -> None:
+    """The deletion stopped half way: the disks that went already are told to be gone."""
+    async with run.cloud.view() as look:
+        delete, _, _ = await doomed(look, run.subject)
+    for volume in delete:
+        try:
+            await run.site.pool(volume.pool).open(volume.id)
+        except Missing:
+            fault = "Its disk went with its server, the rest of which could not be deleted."
+            async with run.transaction() as tx:
+                await tx.put(in_error(await tx.get(Volume, volume.id), fault))
 
 
 async def release(run: Run) -> None:
@@ -85,12 +97,14 @@ async def gone(run: Run, tx: Tx) -> None:
     for volume in let_go:
         await volumes.let_go(tx, volume)
     await claims.release(tx, server.id)
+    await server_groups.leave(tx, server.id)
     await tx.charge(server.project, "servers", -1)
     await tx.charge(server.project, "vcpus", -server.vcpus)
     await tx.charge(server.project, "memory_mib", -server.memory_mib)
     await sizes.forget(tx, server.size, server.id)
     await tx.rows.delete_where(Facet, subject=server.id)
     await tx.rows.delete_where(ConsoleToken, server=server.id)
+    await decisions.forget(tx, server.id)
     await tx.remove(server)
 
 
@@ -111,15 +125,16 @@ WORKFLOW = register(
     Workflow(
         "server.delete",
         steps=(
-            Step("found", found),
-            Step("guest", guest, patience=PATIENCE),
-            Step("config drive", drive, patience=PATIENCE),
-            Step("disks", disks, patience=PATIENCE),
-            Step("ports", release, undo=network),
-            Step("network", network, patience=PATIENCE),
+            Step("found", found, patience=AWAY),
+            Step("guest", guest, patience=AWAY),
+            Step("config drive", drive, patience=AWAY),
+            Step("disks", disks, undo=lost, patience=AWAY),
+            Step("ports", release, undo=network, patience=AWAY),
+            Step("network", network, patience=AWAY),
         ),
         finished=gone,
         failed=failed,
         want=Back,
+        cancellable=False,
     )
 )

@@ -1,7 +1,7 @@
 """Build a server: a share of a host, its network, its disks, its guest. What fails is undone, and the server stays,
 in error, with the reason."""
 
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 from msgspec.structs import replace
@@ -14,18 +14,15 @@ from pileus.core.compute.deploy import Build
 from pileus.core.compute.records import Server, State
 from pileus.core.errors import NoCapacity
 from pileus.core.network import ports
-from pileus.core.placement import claims
-from pileus.core.placement.choice import TRIES, Full, Need, Where, propose, take
+from pileus.core.placement import claims, decisions
+from pileus.core.placement.choice import TRIES, Choice, Full, propose, take
+from pileus.core.placement.explanation import NO_HOST, explain, private, sentence
 from pileus.drivers.hypervisor.protocol import Hypervisor, Power
 from pileus.workflows import metadata
 from pileus.workflows.disks import ensure_base, ensure_content, remove_content
 from pileus.workflows.engine import Run, Step, Wait, Workflow, register
 from pileus.workflows.guests import drive, guest_of
 from pileus.workflows.network_sync import sync_port
-
-
-def need_of(server: Server) -> Need:
-    return Need(vcpus=server.vcpus, memory_mib=server.memory_mib, disk_gib=server.disk_gib)
 
 
 async def server_of(run: Run) -> Server:
@@ -58,23 +55,48 @@ async def give_back(run: Run) -> None:
 
 
 async def place(run: Run) -> str:
-    """Claim a share of a host; another worker may be quicker, then the next best."""
-    want: Build = run.want
+    """Claim a share of a host; another worker may be quicker, then the next best. What was decided is kept."""
+    build: Build = run.want
     server = await server_of(run)
-    where = Where(zone=want.zone, host=want.host, apart_from=want.apart_from)
-    full: set[UUID] = set()
+    if server.host is not None:
+        return str(server.host)
+    need, where = await decisions.ask(run.cloud, server, build)
     for _ in range(TRIES):
-        host = await propose(run.cloud, need_of(server), where, without=full)
+        choice = await propose(run.cloud, need, where, consumer=server.id)
+        if choice.host is None and where.taken:
+            # A host that refused once may have room again: only what is so now is the answer.
+            need, where = await decisions.ask(run.cloud, server, build)
+            choice = await propose(run.cloud, need, where, consumer=server.id)
+        if choice.host is None:
+            await nowhere(run, server, choice)
         try:
-            async with run.transaction() as tx:
-                server = await tx.get(Server, run.subject)
-                await take(tx, server, need_of(server), host)
-                await settle_on(tx, server, host)
+            await settle(run, choice)
         except Full:
-            full.add(host)
+            taken = (*where.taken, choice.host)
+            need, where = await decisions.ask(run.cloud, server, build)
+            where = replace(where, taken=taken)
         else:
-            return str(host)
-    raise NoCapacity("No valid host was found: every host that had room was taken meanwhile. Try again.")
+            return str(choice.host)
+    raise NoCapacity(f"{NO_HOST}: every host that had room was taken meanwhile. Try again.")
+
+
+async def settle(run: Run, choice: Choice) -> None:
+    """The claim, the server's host and the decision in one transaction. Raises Full."""
+    told, host = explain(choice), choice.host
+    assert host is not None
+    async with run.transaction() as tx:
+        server = await tx.get(Server, run.subject)
+        await take(tx, server, choice.sifted.need, host)
+        await settle_on(tx, server, host)
+        await decisions.keep(tx, server, choice, told)
+
+
+async def nowhere(run: Run, server: Server, choice: Choice) -> NoReturn:
+    """Keep why there is no host, and say so. Raises NoCapacity."""
+    told = explain(choice)
+    async with run.transaction() as tx:
+        await decisions.keep(tx, server, choice, told)
+    raise NoCapacity(sentence(told), private=private(told))
 
 
 async def settle_on(tx: Tx, server: Server, host: UUID | None) -> None:
@@ -151,10 +173,16 @@ async def define(run: Run) -> None:
     await (await hypervisor_of(run)).define(await guest_of(run.site, server, config_drive=disk))
 
 
+async def placed(run: Run) -> Hypervisor | None:
+    """For an undo: the server is on no host any more, or a delete was quicker."""
+    async with run.cloud.view() as look:
+        server = await look.maybe(Server, run.subject)
+    return run.site.hypervisor(server.host) if server is not None and server.host is not None else None
+
+
 async def undefine(run: Run) -> None:
-    server = await server_of(run)
-    if server.host is not None:
-        await run.site.hypervisor(server.host).undefine(server.id)
+    if (hypervisor := await placed(run)) is not None:
+        await hypervisor.undefine(run.subject)
 
 
 async def power_on(run: Run) -> None:
@@ -163,9 +191,8 @@ async def power_on(run: Run) -> None:
 
 
 async def power_off(run: Run) -> None:
-    server = await server_of(run)
-    if server.host is not None:
-        await run.site.hypervisor(server.host).stop(server.id, force=True)
+    if (hypervisor := await placed(run)) is not None:
+        await hypervisor.stop(run.subject, force=True)
 
 
 async def running(run: Run) -> Wait | None:
@@ -204,8 +231,8 @@ WORKFLOW = register(
             Step("reserved", reserved, undo=give_back, light=True),
             Step("place", place, undo=unplace),
             Step("network", connect, light=True),
-            Step("base", bring_base, light=True),
-            Step("disks", fill, undo=empty),
+            Step("base", bring_base, light=True, interruptible=True),
+            Step("disks", fill, undo=empty, interruptible=True),
             Step("config drive", write_drive, undo=drop_drive, light=True),
             Step("define", define, undo=undefine),
             Step("start", power_on, undo=power_off),

@@ -121,6 +121,7 @@ WORKFLOWS = {
             finished=settled(VERBS[verb].after, **({"destroyed_at": None} if verb is Verb.RECOVER else {})),
             failed=reverted,
             want=Back,
+            cancellable=verb is Verb.START,
         )
     )
     for verb, steps in STEPS.items()

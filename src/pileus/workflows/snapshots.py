@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from pileus.core.block.records import Snapshot, SnapshotState, Volume, VolumeState
 from pileus.core.cloud import Tx
-from pileus.workflows.disks import drop_base, make_snapshot, remove_snapshot
-from pileus.workflows.engine import Run, Step, Workflow, register
+from pileus.workflows.disks import AWAY, LONGEST_COPY, copies, drop_base, make_snapshot, remove_snapshot
+from pileus.workflows.engine import Run, Step, Wait, Workflow, register
 
 
 async def _look(run: Run) -> tuple[Snapshot | None, Volume | None]:
@@ -28,6 +28,12 @@ async def unmake(run: Run) -> None:
     snapshot, volume = await _look(run)
     if snapshot is not None and volume is not None:
         await remove_snapshot(run.site, volume, snapshot.id)
+
+
+async def copied(run: Run) -> Wait | None:
+    """What is being made from it, or from the volume whose disk it lies in, ends first."""
+    snapshot, _ = await _look(run)
+    return await copies(run.site, snapshot.volume, [snapshot.id]) if snapshot else None
 
 
 async def release_disk(run: Run) -> dict[str, Any]:
@@ -52,7 +58,9 @@ async def forget(run: Run) -> None:
         await tx.remove(snapshot)
         await tx.charge(snapshot.project, "snapshots", -1)
         if run.done["disk"]["gone"]:
-            await tx.remove(await tx.get(Volume, snapshot.volume))
+            volume = await tx.maybe(Volume, snapshot.volume)
+            if volume is not None:
+                await tx.remove(volume)
 
 
 async def base(run: Run) -> None:
@@ -63,8 +71,11 @@ async def base(run: Run) -> None:
 
 
 async def made(run: Run, tx: Tx) -> None:
-    snapshot = await tx.get(Snapshot, run.subject)
-    await tx.put(replace(snapshot, state=SnapshotState.AVAILABLE, operation=None, updated_at=run.cloud.now()))
+    """Not where a delete has the snapshot in its hands by now."""
+    snapshot = await tx.maybe(Snapshot, run.subject)
+    if snapshot is not None and snapshot.operation == run.operation.id:
+        done = replace(snapshot, state=SnapshotState.AVAILABLE, operation=None, updated_at=run.cloud.now())
+        await tx.put(done)
 
 
 async def fail(run: Run, tx: Tx, fault: str) -> None:
@@ -83,11 +94,13 @@ DELETE = register(
     Workflow(
         "snapshot.delete",
         steps=(
-            Step("unmake", unmake),
-            Step("disk", release_disk),
-            Step("record", forget, undo=base),
-            Step("base", base),
+            Step("copies", copied, patience=LONGEST_COPY),
+            Step("unmake", unmake, patience=AWAY),
+            Step("disk", release_disk, patience=AWAY),
+            Step("record", forget, undo=base, patience=AWAY),
+            Step("base", base, patience=AWAY),
         ),
         failed=fail,
+        cancellable=False,
     )
 )

@@ -1,5 +1,7 @@
 """Give a volume to a server's guest, and take it back."""
 
+from uuid import UUID
+
 from msgspec.structs import replace
 
 from pileus.core.block import volumes
@@ -13,48 +15,46 @@ from pileus.workflows.disks import disk_of
 from pileus.workflows.engine import Run, Step, Workflow, register
 
 
-async def _look(run: Run) -> tuple[Volume, Server | None]:
+async def _look(run: Run) -> tuple[Volume, UUID, Hypervisor] | None:
+    """The volume, and the guest that has it or gets it. None: one of them is gone, or the server is on no host."""
     async with run.cloud.view() as look:
-        volume = await look.get(Volume, run.subject)
-        server = await look.maybe(Server, volume.server) if volume.server else None
-    return volume, server
-
-
-def _hypervisor(run: Run, server: Server | None) -> Hypervisor | None:
-    """None: the server is gone, or is on no host, so no guest has the disk."""
-    return run.site.hypervisor(server.host) if server and server.host else None
+        volume = await look.maybe(Volume, run.subject)
+        server = await look.maybe(Server, volume.server) if volume and volume.server else None
+    if volume is None or server is None or server.host is None:
+        return None
+    return volume, server.id, run.site.hypervisor(server.host)
 
 
 async def plug(run: Run) -> None:
-    volume, server = await _look(run)
-    hypervisor = _hypervisor(run, server)
-    if server is not None and hypervisor is not None:
-        await hypervisor.attach_disk(server.id, await disk_of(run.site, volume))
+    if (found := await _look(run)) is not None:
+        volume, guest, hypervisor = found
+        await hypervisor.attach_disk(guest, await disk_of(run.site, volume))
 
 
 async def unplug(run: Run) -> None:
-    volume, server = await _look(run)
-    hypervisor = _hypervisor(run, server)
-    if server is not None and hypervisor is not None:
-        await hypervisor.detach_disk(server.id, volume.id)
+    if (found := await _look(run)) is not None:
+        volume, guest, hypervisor = found
+        await hypervisor.detach_disk(guest, volume.id)
 
 
 async def replug(run: Run) -> None:
     """The guest has it again, as the record will say. A guest that cannot take it now is left without: detaching is
     asked for again then, and succeeds."""
-    volume, server = await _look(run)
-    hypervisor = _hypervisor(run, server)
-    if server is None or hypervisor is None:
+    if (found := await _look(run)) is None:
         return
+    volume, guest, hypervisor = found
     try:
-        if volume.id not in await hypervisor.disks(server.id):
+        if volume.id not in await hypervisor.disks(guest):
             await plug(run)
     except (Missing, Refused):
         return
 
 
 async def attached(run: Run, tx: Tx) -> None:
-    await volumes.settle_in(tx, await tx.get(Volume, run.subject))
+    """Not where a delete has the volume in its hands by now."""
+    volume = await tx.maybe(Volume, run.subject)
+    if volume is not None and volume.operation == run.operation.id:
+        await volumes.settle_in(tx, volume)
 
 
 async def not_attached(run: Run, tx: Tx, fault: str) -> None:
@@ -64,8 +64,9 @@ async def not_attached(run: Run, tx: Tx, fault: str) -> None:
 
 
 async def detached(run: Run, tx: Tx) -> None:
+    """A delete that has the volume in its hands by now frees it itself."""
     volume = await tx.maybe(Volume, run.subject)
-    if volume is not None:
+    if volume is not None and volume.operation == run.operation.id:
         await volumes.let_go(tx, volume)
 
 

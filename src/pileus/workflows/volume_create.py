@@ -22,8 +22,10 @@ async def empty(run: Run) -> None:
 
 
 async def publish(run: Run, tx: Tx) -> None:
-    volume = await tx.get(Volume, run.subject)
-    await tx.put(replace(volume, state=VolumeState.AVAILABLE, operation=None, updated_at=run.cloud.now()))
+    """Not where a delete has the volume in its hands by now."""
+    volume = await tx.maybe(Volume, run.subject)
+    if volume is not None and volume.operation == run.operation.id:
+        await tx.put(replace(volume, state=VolumeState.AVAILABLE, operation=None, updated_at=run.cloud.now()))
 
 
 async def fail(run: Run, tx: Tx, fault: str) -> None:
@@ -33,5 +35,10 @@ async def fail(run: Run, tx: Tx, fault: str) -> None:
 
 
 WORKFLOW = register(
-    Workflow("volume.create", steps=(Step("content", fill, undo=empty),), finished=publish, failed=fail)
+    Workflow(
+        "volume.create",
+        steps=(Step("content", fill, undo=empty, interruptible=True),),
+        finished=publish,
+        failed=fail,
+    )
 )

@@ -18,7 +18,7 @@ async def fail(run: Run, tx: Tx, fault: str) -> None:
 WORKFLOW = register(
     Workflow(
         "volume.create_for",
-        steps=(Step("content", fill, undo=empty), Step("plug", plug, undo=unplug)),
+        steps=(Step("content", fill, undo=empty, interruptible=True), Step("plug", plug, undo=unplug)),
         finished=attached,
         failed=fail,
     )

@@ -8,8 +8,25 @@ from msgspec.structs import replace
 from pileus.core.block import volumes
 from pileus.core.block.records import Snapshot, SnapshotState, Volume, VolumeState
 from pileus.core.cloud import Look, Tx
-from pileus.workflows.disks import drop_base, in_error
-from pileus.workflows.engine import Run, Step, Workflow, register
+from pileus.workflows.disks import AWAY, LONGEST_COPY, copies, drop_base, in_error
+from pileus.workflows.engine import Run, Step, Wait, Workflow, register
+from pileus.workflows.volume_attach import unplug
+
+
+async def copied(run: Run) -> Wait | None:
+    """What is being made from it, or from the snapshots that go along, ends first."""
+    async with run.cloud.view() as look:
+        along = await look.list(Snapshot, volume=run.subject, operation=run.operation.id)
+    return await copies(run.site, run.subject, [snapshot.id for snapshot in along])
+
+
+async def release(run: Run) -> None:
+    """A guest that was given it, or did not let go of it yet, has it no more."""
+    await unplug(run)
+    async with run.transaction() as tx:
+        volume = await tx.maybe(Volume, run.subject)
+        if volume is not None and volume.server is not None and volume.operation == run.operation.id:
+            await volumes.let_go(tx, volume)
 
 
 async def remove(run: Run) -> dict[str, Any]:
@@ -59,10 +76,15 @@ async def base(run: Run) -> None:
 
 
 async def fail(run: Run, tx: Tx, fault: str) -> None:
+    """A guest that did not let go of it has it still."""
     volume = await tx.maybe(Volume, run.subject)
     if volume is None or volume.operation != run.operation.id:
         return
-    await tx.put(in_error(volume, fault))
+    await (
+        volumes.settle_in(tx, replace(volume, fault=fault))
+        if volume.server
+        else tx.put(in_error(volume, fault))
+    )
     for snapshot in await tx.list(Snapshot, volume=volume.id, operation=run.operation.id):
         await tx.put(replace(snapshot, state=SnapshotState.ERROR, operation=None, fault=fault))
 
@@ -70,7 +92,14 @@ async def fail(run: Run, tx: Tx, fault: str) -> None:
 WORKFLOW = register(
     Workflow(
         "volume.delete",
-        steps=(Step("content", remove), Step("record", forget, undo=base), Step("base", base)),
+        steps=(
+            Step("copies", copied, patience=LONGEST_COPY),
+            Step("release", release, patience=AWAY),
+            Step("content", remove, patience=AWAY),
+            Step("record", forget, undo=base, patience=AWAY),
+            Step("base", base, patience=AWAY),
+        ),
         failed=fail,
+        cancellable=False,
     )
 )

@@ -20,10 +20,11 @@ def settled(volume: Volume) -> VolumeState:
 
 
 async def publish(run: Run, tx: Tx) -> None:
+    """The size is charged already; the state is the word of what came after, where something did."""
     volume = await tx.get(Volume, run.subject)
-    grown = replace(
-        volume, state=settled(volume), size_gib=run.want.size_gib, operation=None, updated_at=run.cloud.now()
-    )
+    grown = replace(volume, size_gib=run.want.size_gib, updated_at=run.cloud.now())
+    if volume.operation == run.operation.id:
+        grown = replace(grown, state=settled(volume), operation=None)
     await tx.put(grown)
 
 

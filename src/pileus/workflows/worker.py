@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import msgspec
 import structlog
 
+from pileus import tracing
 from pileus.core.cloud import Tx
 from pileus.core.operations import LIVE, Operation, Outcome
 from pileus.store import Condition, View, le, lt
@@ -130,7 +131,7 @@ class Worker:
             return None
         unfinished = (Outcome.RUNNING, Outcome.UNWINDING)
         first = await tx.rows.one(Operation, lt("sequence", held.sequence), key=held.key, outcome=unfinished)
-        if first is not None:
+        if first is not None and not _called_off_unbegun(held):
             later = {"wake_at": now + timedelta(seconds=BLOCKED)}
             await tx.rows.update_where(Operation, later, id=held.id)
             return None
@@ -152,6 +153,8 @@ class Worker:
         self._wake.set()
 
     async def _work(self, operation: Operation) -> None:
+        trace = tracing.parse(operation.trace)
+        structlog.contextvars.bind_contextvars(trace=trace.trace if trace else "")
         workflow = WORKFLOWS.get(operation.workflow)
         if workflow is None:
             log.error(
@@ -205,3 +208,8 @@ class Worker:
                     await tx.rows.update_where(Operation, until, id=tuple(self.running), owner=self.owner)
             except (Conflicted, Disconnected) as error:
                 log.warning("leases not renewed", error=str(error))
+
+
+def _called_off_unbegun(operation: Operation) -> bool:
+    """It has done nothing, and need not wait for its turn to say so."""
+    return operation.cancelled and operation.outcome is Outcome.RUNNING and operation.started_at is None

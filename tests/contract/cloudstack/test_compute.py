@@ -224,6 +224,19 @@ async def test_a_job_that_fails_says_why(
     assert result["errortext"]
 
 
+async def test_a_machine_without_a_host_says_what_kept_every_host_out(
+    member: Stack, admin: Stack, worker: Worker, place: dict[str, str]
+) -> None:
+    wanted = {"name": "huge", "displaytext": "huge", "cpunumber": 65, "cpuspeed": 1000, "memory": 512}
+    huge = (await admin.call("createServiceOffering", **wanted))["serviceoffering"]
+    result = await member.failed(worker, "deployVirtualMachine", **place | {"serviceofferingid": huge["id"]})
+    assert result["errorcode"] == 533
+    assert result["errortext"].startswith("No valid host was found for 65 vCPU, 512 MiB memory, ")
+    assert result["errortext"].endswith(
+        " 1 host: 1 has fewer than 65 processors (64). It would fit with 64 vCPU instead of 65."
+    )
+
+
 async def test_a_listed_machine_names_its_live_job(
     member: Stack, worker: Worker, place: dict[str, str]
 ) -> None:

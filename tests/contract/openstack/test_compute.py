@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from pileus.core import invariants
 from pileus.core.cloud import Cloud
-from pileus.core.compute import invariants
 from pileus.core.compute.records import State
 from pileus.core.identity.records import Project
 from pileus.core.image.records import Image, ImageState, Visibility
@@ -37,6 +37,7 @@ async def image(site: Site, cloud: Cloud) -> Image:
     async with cloud.transaction() as tx:
         project = await tx.one(Project, name="admin")
         assert project is not None
+        await tx.charge(project.id, "images", 1)
         return await tx.add(
             Image(
                 id=key,
@@ -80,6 +81,8 @@ async def make_network(cloud: Cloud, member: Person, name: str, cidr: str) -> Ne
                 updated_at=now,
             )
         )
+        for what in ("networks", "subnets"):
+            await tx.charge(member.project.id, what, 1)
         await tx.start("network.sync", subject=network)
         return network
 

@@ -1,11 +1,9 @@
-"""A site for the workflows of volumes, snapshots and images: prepared, broken at any step, and searched for leaks."""
+"""A site for the workflows of volumes, snapshots and images: prepared, and searched for leaks."""
 
 import asyncio
 import importlib
 import pkgutil
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
-from dataclasses import replace as changed
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -34,14 +32,12 @@ from pileus.core.image import images
 from pileus.core.image.records import Image, ImageState
 from pileus.core.operations import Operation, Outcome
 from pileus.core.quota import Usage
-from pileus.drivers.errors import Refused
 from pileus.drivers.hypervisor.protocol import Guest, HostFacts
 from pileus.drivers.hypervisor.simulator import SimulatedHypervisor
 from pileus.drivers.network.fake import FakeNetwork
 from pileus.drivers.volume.fake import MemoryImages, MemoryPool
 from pileus.drivers.volume.protocol import PoolFacts
 from pileus.store import open_store
-from pileus.workflows.engine import WORKFLOWS, Run, Workflow
 from pileus.workflows.image_upload import receive
 from pileus.workflows.site import Site
 from pileus.workflows.worker import Worker
@@ -60,7 +56,7 @@ class OneFile(SimulatedHypervisor):
 
     async def snapshot_disk(self, guest: UUID, volume: UUID, snapshot: UUID) -> None:
         await super().snapshot_disk(guest, volume, snapshot)
-        self._machines[guest].snapshots.clear()
+        self._machines[guest].snapshots = frozenset()
         disk = self.pool.disks[volume]
         disk.snapshots.setdefault(snapshot, disk.copy(disk.virtual_bytes))
 
@@ -281,68 +277,6 @@ async def places(cloud: Cloud) -> StoragePool:
         return await tx.add(
             StoragePool(id=uuid4(), name="primary", driver="memory", path="", zone=zone.id, created_at=now)
         )
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """`prepare` brings the world to where `start` begins the workflow; `done` says what a good end is."""
-
-    name: str
-    workflow: str
-    prepare: Callable[[World], Awaitable[Any]]
-    start: Callable[[World, Any], Awaitable[Any]]
-    done: Callable[[World, Any], Awaitable[bool]]
-
-
-def cases(scenarios: tuple[Scenario, ...]) -> list[Any]:
-    """Every step of every scenario, in every way in which it may go wrong. The workflows must be imported."""
-    return [
-        pytest.param(scenario, step.name, how, id=f"{scenario.name}-{step.name}-{how}")
-        for scenario in scenarios
-        for step in WORKFLOWS[scenario.workflow].steps
-        for how in HOW
-    ]
-
-
-def broken(workflow: Workflow, step: str, how: str, reached: asyncio.Event) -> Workflow:
-    found = next(one for one in workflow.steps if one.name == step)
-
-    async def do(run: Run) -> Any:
-        if how == "before":
-            raise Refused(INJECTED)
-        await found.do(run)
-        if how == "after":
-            raise Refused(INJECTED)
-        if how == "repeat":
-            return await found.do(run)
-        reached.set()
-        return await asyncio.Event().wait()
-
-    steps = tuple(changed(one, do=do) if one.name == step else one for one in workflow.steps)
-    return changed(workflow, steps=steps)
-
-
-async def enumerate_one(
-    world: World, scenario: Scenario, step: str, how: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Run the scenario with its one fault, and look for what is left; then everything can be deleted."""
-    prepared = await scenario.prepare(world)
-    assert await world.faults() == []
-    reached = asyncio.Event()
-    good = WORKFLOWS[scenario.workflow]
-    monkeypatch.setitem(WORKFLOWS, scenario.workflow, broken(good, step, how, reached))
-    await scenario.start(world, prepared)
-    if how == "dies":
-        async with asyncio.timeout(DEADLINE):
-            await reached.wait()
-        monkeypatch.setitem(WORKFLOWS, scenario.workflow, good)
-        await world.restart()
-    await world.quiet()
-    monkeypatch.setitem(WORKFLOWS, scenario.workflow, good)
-    assert await world.faults() == []
-    if how in ("repeat", "dies"):
-        assert await scenario.done(world, prepared)
-    await world.remove_everything()
 
 
 async def state_of(world: World, record: Volume | Snapshot | Image) -> Any:

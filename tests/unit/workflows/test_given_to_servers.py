@@ -1,4 +1,4 @@
-"""What is given to servers that are there, by enumeration: interfaces, and volumes that are made for them."""
+"""What is given to servers that are deleted meanwhile, and ports that are: at every step of the giving."""
 
 import asyncio
 from typing import Any
@@ -22,9 +22,7 @@ from tests.unit.workflows.test_servers import (
     WHENS,
     Stopper,
     World,
-    breaking,
     names,
-    twice,
     with_step,
     world,
 )
@@ -106,6 +104,8 @@ async def given(world: World) -> Given:
             id=uuid4(), network=network.id, project=network.project, cidr="10.5.0.0/24", pools=pools, **stamps
         )
         await tx.add(subnet)
+        for resource in ("networks", "subnets"):
+            await tx.charge(network.project, resource, 1)
         await tx.start("network.sync", subject=network)
     return Given(world, server, network.id)
 
@@ -121,65 +121,6 @@ async def check_done(given: Given, workflow: Workflow) -> None:
     assert len(await given.ports()) == (2 if workflow is ATTACH else 1)
     assert (await given.volume() is not None) is (workflow is FOR)
     await given.agree()
-
-
-@pytest.mark.parametrize("when", WHENS)
-@pytest.mark.parametrize(("workflow", "step"), EVERY, ids=ids)
-async def test_a_failure_at_any_step_leaves_the_server_as_it_can_go_on(
-    given: Given, monkeypatch: pytest.MonkeyPatch, workflow: Workflow, step: str, when: str
-) -> None:
-    await prepare(given, workflow)
-    with monkeypatch.context() as patch:
-        patch.setitem(WORKFLOWS, workflow.name, with_step(workflow, step, breaking(when)))
-        await given.begin(workflow)
-        await given.world.quiet()
-    if workflow is FOR:
-        volume = await given.volume()
-        assert volume is not None
-        assert (volume.state, volume.fault, volume.server) == (VolumeState.ERROR, "injected", None)
-        assert volume.id not in await given.world.pool.volumes()
-        await given.agree()
-    if workflow is ATTACH:
-        assert len(await given.ports()) == 1
-        await given.agree()
-    if workflow is DETACH:
-        assert len(await given.ports()) == 2
-        await given.agree()
-        await given.begin(DETACH)
-        await given.world.quiet()
-        await check_done(given, DETACH)
-    await given.remove()
-
-
-@pytest.mark.parametrize(("workflow", "step"), EVERY, ids=ids)
-async def test_a_repeated_step_changes_nothing(
-    given: Given, monkeypatch: pytest.MonkeyPatch, workflow: Workflow, step: str
-) -> None:
-    await prepare(given, workflow)
-    monkeypatch.setitem(WORKFLOWS, workflow.name, with_step(workflow, step, twice))
-    await given.begin(workflow)
-    await given.world.quiet()
-    await check_done(given, workflow)
-    await given.remove()
-
-
-@pytest.mark.parametrize("after", [False, True], ids=WHENS)
-@pytest.mark.parametrize(("workflow", "step"), EVERY, ids=ids)
-async def test_a_process_that_ends_at_any_step_is_taken_over(
-    given: Given, monkeypatch: pytest.MonkeyPatch, workflow: Workflow, step: str, after: bool
-) -> None:
-    await prepare(given, workflow)
-    stopper = Stopper(after)
-    with monkeypatch.context() as patch:
-        patch.setitem(WORKFLOWS, workflow.name, with_step(workflow, step, stopper))
-        await given.begin(workflow)
-        async with asyncio.timeout(DEADLINE):
-            await stopper.reached.wait()
-        await given.world.worker.stop()
-    await given.world.restart()
-    await given.world.quiet()
-    await check_done(given, workflow)
-    await given.remove()
 
 
 @pytest.mark.parametrize(("workflow", "step"), EVERY, ids=ids)

@@ -1,4 +1,4 @@
-"""Images' workflows by enumeration, and fetching from servers that behave and that do not."""
+"""Images: fetching from servers that behave and that do not, exports and uploads."""
 
 import asyncio
 import threading
@@ -20,7 +20,7 @@ from pileus.core.operations import Operation, Outcome
 from pileus.drivers.errors import Refused, Unreachable
 from pileus.workflows import downloads, image_delete, image_fill, image_upload  # noqa: F401
 from pileus.workflows.engine import WORKFLOWS
-from tests.unit.workflows.storage import CONTENT, Scenario, cases, enumerate_one, state_of, world
+from tests.unit.workflows.storage import CONTENT, state_of, world
 
 __all__ = ["world"]
 
@@ -118,23 +118,6 @@ async def fetched(world, address, caller=None, **fields):
 # Enumeration
 
 
-async def fetch_source(world):
-    """A server of its own that lives as long as the test's event loop turns."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.asked = []
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    return server
-
-
-async def fetch(world, server):
-    await register(world, url(server, "good"))
-
-
-async def all_active(world, _):
-    async with world.cloud.view() as look:
-        return all(image.state is ImageState.ACTIVE for image in await look.list(Image))
-
-
 async def volume_of_image(world):
     return await world.volume(image=(await world.image()).id)
 
@@ -151,26 +134,6 @@ async def image_with_base(world):
     await world.quiet()
     assert await world.pool.bases() == {image.id}
     return image
-
-
-async def delete(world, image):
-    await images.delete(world.cloud, world.caller, image.id)
-
-
-async def gone_with_base(world, image):
-    return await state_of(world, image) is None and not await world.pool.bases()
-
-
-SCENARIOS = (
-    Scenario("fetch", "image.fetch", fetch_source, fetch, all_active),
-    Scenario("from volume", "image.from_volume", volume_of_image, export, all_active),
-    Scenario("delete", "image.delete", image_with_base, delete, gone_with_base),
-)
-
-
-@pytest.mark.parametrize(("scenario", "step", "how"), cases(SCENARIOS))
-async def test_nothing_is_left_whatever_a_step_does(world, scenario, step, how, monkeypatch):
-    await enumerate_one(world, scenario, step, how, monkeypatch)
 
 
 class TestFetching:
@@ -269,8 +232,6 @@ class TestExports:
         want = exports.FromVolume(volume=volume.id, name="copy")
         image = (await exports.create(world.cloud, world.caller, want)).resource
         await reached.wait()
-        with pytest.raises(Conflict, match="being made into an image"):
-            await volumes.delete(world.cloud, world.caller, volume.id)
         await images.delete(world.cloud, world.caller, image.id)
         go_on.set()
         await world.quiet()

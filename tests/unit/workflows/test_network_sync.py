@@ -14,7 +14,7 @@ from pileus.core.network.records import NetState, Network, SecurityRule
 from pileus.core.operations import LIVE, Operation, Outcome
 from pileus.drivers.errors import Refused, Unreachable
 from pileus.drivers.network.protocol import Kind
-from pileus.reconcile.network import Reconciler
+from pileus.reconcile.network import LOOKS, Reconciler
 from pileus.workflows.network_specs import group
 from pileus.workflows.network_sync import sync_group, sync_network, sync_port, sync_router
 from tests.unit.core.network.place import Place, place
@@ -79,7 +79,9 @@ async def test_what_was_deleted_leaves_the_platform_in_the_end(here: Place, call
     await ports.delete(here.cloud, here.me, port.id)
     await removal.delete(here.cloud, here.me, network.id)
     await here.work()
-    await Reconciler(here.site).once()
+    reconciler = Reconciler(here.site)
+    for _ in range(LOOKS):
+        await reconciler.once()
     known = await here.network.known()
     assert known[Kind.PORT] == known[Kind.ROUTER] == frozenset()
     assert known[Kind.NETWORK] == {here.external.id}

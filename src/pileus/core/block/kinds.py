@@ -6,10 +6,11 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from pileus.core.block.records import Volume, VolumeKind
+from pileus.core.block.records import Volume, VolumeKind, VolumeState
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Look
 from pileus.core.errors import Conflict, InUse, NotFound
+from pileus.store import ne
 
 
 async def listing(cloud: Cloud, caller: Caller, **filters: Any) -> list[VolumeKind]:
@@ -89,8 +90,9 @@ async def revise(
 
 
 async def _refuse_used(look: Look, kind: VolumeKind) -> None:
-    if await look.count(Volume, kind=kind.id):
-        raise InUse(f"Volume kind {kind.name} is used by volumes.")
+    """Volumes that nobody sees any more do not count: nobody could take them away."""
+    if number := await look.count(Volume, ne("state", VolumeState.RETAINED), kind=kind.id):
+        raise InUse(f"Volume kind {kind.name} is used by {number} volumes; delete or retype them first.")
 
 
 async def delete(cloud: Cloud, caller: Caller, key: UUID) -> None:

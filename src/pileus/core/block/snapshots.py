@@ -7,13 +7,14 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import replace
 
+from pileus.core import deletion
 from pileus.core.block.records import Snapshot, SnapshotState, Volume, VolumeState
-from pileus.core.block.sources import find, refuse_copied
+from pileus.core.block.sources import find, refuse_copied, refuse_doomed
 from pileus.core.caller import Caller
-from pileus.core.cloud import Cloud
+from pileus.core.cloud import Cloud, Look
 from pileus.core.errors import Conflict, Invalid
 from pileus.core.listing import within
-from pileus.core.operations import LIVE, Accepted, Operation
+from pileus.core.operations import Accepted
 
 
 class Create(Struct, frozen=True, kw_only=True):
@@ -35,6 +36,7 @@ async def create(cloud: Cloud, caller: Caller, want: Create) -> Accepted:
                 f"Volume {volume.id} is {volume.state}; for a snapshot it must be {' or '.join(allowed)}."
             )
         await refuse_copied(tx, volume)
+        await refuse_doomed(tx, volume)
         await tx.charge(volume.project, "snapshots", 1)
         now = cloud.now()
         snapshot = Snapshot(
@@ -107,27 +109,30 @@ async def reset_state(cloud: Cloud, caller: Caller, key: UUID, state: SnapshotSt
 
 
 async def delete(cloud: Cloud, caller: Caller, key: UUID) -> Accepted:
-    """Accepted also while the snapshot is being made: that is called off first."""
+    """Accepted in every state. What makes the snapshot is called off; volumes that are being made from it end first."""
     async with cloud.transaction(caller) as tx:
         snapshot = await caller.find(tx.rows, Snapshot, key, "snapshot.delete")
-        if snapshot.state is SnapshotState.DELETING and snapshot.operation:
-            raise Conflict(f"Snapshot {key} is being deleted already.")
-        if await tx.count(Volume, source_snapshot=key, state=VolumeState.CREATING):
-            raise Conflict(f"A volume is being made from snapshot {key}; wait for its end.")
-        volume = await tx.get(Volume, snapshot.volume)
-        queue = volume.server or volume.id
-        making = await tx.maybe(Operation, snapshot.operation) if snapshot.operation else None
-        if making is not None and making.outcome in LIVE:
-            # In the same queue, so that the deletion comes after the end of what it calls off.
-            queue = making.key
-            called_off = {"cancelled": True, "wake_at": cloud.now()}
-            await tx.rows.update_where(Operation, called_off, id=making.id)
+        if (first := await deletion.again(tx, snapshot)) is not None:
+            return first
+        making = await deletion.under_way(tx, snapshot)
+        if making is not None:
+            await deletion.call_off(tx, making)
+        queue = making.key if making else await _queue(tx, snapshot.volume)
         operation = await tx.start("snapshot.delete", subject=snapshot, key=queue)
         changed = replace(
             snapshot, state=SnapshotState.DELETING, operation=operation.id, updated_at=cloud.now()
         )
         snapshot = await tx.put(changed)
     return Accepted(snapshot, operation)
+
+
+async def _queue(look: Look, key: UUID) -> UUID:
+    """Where the volume's work waits for its turn: behind what is under way on it, or with its server's."""
+    volume = await look.maybe(Volume, key)
+    running = await deletion.under_way(look, volume) if volume else None
+    if running is not None:
+        return running.key
+    return volume.server or volume.id if volume else key
 
 
 async def volumes_in(cloud: Cloud, project: UUID | None, zones: Sequence[UUID]) -> frozenset[UUID]:

@@ -8,6 +8,8 @@ from msgspec import Struct
 from pileus.core.block.records import Snapshot, SnapshotState, StoragePool, Volume, VolumeKind, VolumeState
 from pileus.core.caller import Caller
 from pileus.core.cloud import Look, Tx
+from pileus.core.compute.records import Server
+from pileus.core.compute.records import State as ServerState
 from pileus.core.errors import Conflict, Invalid, NotFound
 from pileus.core.image.records import Image, ImageState
 
@@ -73,6 +75,15 @@ async def refuse_copied(look: Look, volume: Volume) -> None:
     """While a volume is copied nothing else may open its disk."""
     if await look.count(Volume, source_volume=volume.id, state=VolumeState.CREATING):
         raise Conflict(f"Volume {volume.id} is being copied; wait for the end of the copy.")
+
+
+async def refuse_doomed(look: Look, volume: Volume) -> None:
+    """A volume that goes with its server is as good as gone once that is being deleted."""
+    if volume.server is None or not volume.delete_with_server:
+        return
+    server = await look.maybe(Server, volume.server)
+    if server is not None and server.state is ServerState.DELETING:
+        raise Conflict(f"Volume {volume.id} goes with server {server.id}, which is being deleted.")
 
 
 async def refuse_snapshotted(look: Look, volume: Volume) -> None:

@@ -9,16 +9,26 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pileus.core.block.records import Snapshot, SnapshotState, Volume, VolumeState
+from pileus.core import deletion
+from pileus.core.block.records import Volume, VolumeState
+from pileus.core.block.removal import delete as delete
 from pileus.core.block.sources import boot_properties as boot_properties
-from pileus.core.block.sources import find, kind_for, origin, pool_for, refuse_copied, refuse_snapshotted
+from pileus.core.block.sources import (
+    find,
+    kind_for,
+    origin,
+    pool_for,
+    refuse_copied,
+    refuse_doomed,
+    refuse_snapshotted,
+)
 from pileus.core.block.sources import least_gib as least_gib
 from pileus.core.block.sources import usable_image as usable_image
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Look, Tx
 from pileus.core.compute.records import Server
 from pileus.core.compute.records import State as ServerState
-from pileus.core.errors import Conflict, InUse, Invalid
+from pileus.core.errors import Conflict, Invalid
 from pileus.core.image.records import Image
 from pileus.core.listing import within
 from pileus.core.operations import Accepted
@@ -29,6 +39,16 @@ READ_ONLY = "readonly"
 ATTACHABLE = frozenset(
     {ServerState.ACTIVE, ServerState.STOPPED, ServerState.PAUSED, ServerState.SUSPENDED, ServerState.BUILDING}
 )
+HELD = frozenset(
+    {
+        VolumeState.ATTACHING,
+        VolumeState.IN_USE,
+        VolumeState.EXTENDING,
+        VolumeState.DETACHING,
+        VolumeState.ERROR,
+    }
+)
+"""States from which a server's volume can be taken from it."""
 MAX_GIB = 1 << 16
 
 
@@ -166,47 +186,6 @@ async def reset_state(cloud: Cloud, caller: Caller, key: UUID, state: VolumeStat
     return await revise(cloud, caller, key, change)
 
 
-async def delete(
-    cloud: Cloud, caller: Caller, key: UUID, *, keep_snapshots: bool = False, with_snapshots: bool = False
-) -> Accepted:
-    """Start deleting a volume that no server holds. With snapshots: refused, unless they go along, or
-    `keep_snapshots`: then the disk stays, out of sight and out of quota, until the last of them is gone."""
-    async with cloud.transaction(caller) as tx:
-        volume = await find(tx, caller, key, "volume.delete")
-        _refuse_held(volume)
-        await refuse_copied(tx, volume)
-        if volume.state is VolumeState.DELETING and volume.operation:
-            raise Conflict(f"Volume {key} is being deleted already.")
-        if volume.state is VolumeState.UPLOADING:
-            raise Conflict(f"Volume {key} is being made into an image; wait for its end or delete the image.")
-        snapshots = await tx.list(Snapshot, volume=key)
-        if snapshots and not (keep_snapshots or with_snapshots):
-            raise InUse(f"Volume {key} has {len(snapshots)} snapshots; delete them first.")
-        operation = await tx.start("volume.delete", subject=volume, supersede=True)
-        if with_snapshots:
-            await _take_along(tx, snapshots, operation.id)
-        volume = await tx.put(
-            replace(volume, state=VolumeState.DELETING, operation=operation.id, updated_at=cloud.now())
-        )
-    return Accepted(volume, operation)
-
-
-async def _take_along(tx: Tx, snapshots: Sequence[Snapshot], operation: UUID) -> None:
-    keys = tuple(snapshot.id for snapshot in snapshots)
-    if await tx.count(Volume, source_snapshot=keys, state=VolumeState.CREATING):
-        raise Conflict("A volume is being made from one of the snapshots; wait for its end.")
-    for snapshot in snapshots:
-        going = replace(
-            snapshot, state=SnapshotState.DELETING, operation=operation, updated_at=tx.cloud.now()
-        )
-        await tx.put(going)
-
-
-def _refuse_held(volume: Volume) -> None:
-    if volume.server is not None:
-        raise InUse(f"Volume {volume.id} is held by server {volume.server}; detach it first.")
-
-
 async def extend(cloud: Cloud, caller: Caller, key: UUID, size_gib: int) -> Accepted:
     async with cloud.transaction(caller) as tx:
         volume = await find(tx, caller, key, "volume.update")
@@ -221,6 +200,7 @@ async def extend(cloud: Cloud, caller: Caller, key: UUID, size_gib: int) -> Acce
                 f"Volume {key} has {volume.size_gib} GiB; the new size must be larger, {size_gib} GiB is not."
             )
         await refuse_copied(tx, volume)
+        await refuse_doomed(tx, volume)
         await tx.charge(volume.project, "volume_gib", size_gib - volume.size_gib)
         # A held volume grows through its guest, so this takes its turn among the server's operations.
         operation = await tx.start(
@@ -316,17 +296,24 @@ async def _device(tx: Tx, server: Server, asked: str | None, *, root: bool) -> s
 
 
 async def detach(cloud: Cloud, caller: Caller, key: UUID, *, server: UUID | None = None) -> Accepted:
-    """Start taking a data volume from the server that holds it."""
+    """Start taking a data volume from the server that holds it, or is about to: then that is called off."""
     async with cloud.transaction(caller) as tx:
         volume = await find(tx, caller, key, "volume.update")
         if volume.server is None or (server is not None and volume.server != server):
             raise Invalid(
                 f"Volume {key} is not attached to {'server ' + str(server) if server else 'a server'}."
             )
-        if volume.state is not VolumeState.IN_USE:
-            raise Conflict(f"Volume {key} is {volume.state}; to be detached it must be in use.")
         if volume.root:
             raise Conflict(f"Volume {key} is the root disk of server {volume.server}; it cannot be detached.")
+        running = await deletion.under_way(tx, volume)
+        if running is not None and volume.state is VolumeState.DETACHING:
+            return Accepted(volume, running)
+        if running is not None and running.subject != volume.id:
+            raise Conflict(f"Server {volume.server} is being built with volume {key}; wait for its end.")
+        if volume.state not in HELD:
+            raise Conflict(f"Volume {key} is {volume.state}; to be detached it must be in use.")
+        if running is not None and volume.state is VolumeState.ATTACHING:
+            await deletion.call_off(tx, running)
         operation = await tx.start("volume.detach", subject=volume, key=volume.server)
         volume = await tx.put(
             replace(volume, state=VolumeState.DETACHING, operation=operation.id, updated_at=cloud.now())
@@ -335,13 +322,14 @@ async def detach(cloud: Cloud, caller: Caller, key: UUID, *, server: UUID | None
 
 
 async def let_go(tx: Tx, volume: Volume) -> Volume:
-    """Nobody holds it any more: available again (or in error, as it was)."""
-    state = VolumeState.ERROR if volume.state is VolumeState.ERROR else VolumeState.AVAILABLE
+    """Nobody holds it any more: available again (or in error, or in the hands of its own deletion, as it was)."""
+    going = volume.state is VolumeState.DELETING
+    kept = volume.state in (VolumeState.ERROR, VolumeState.DELETING)
     return await tx.put(
         replace(
             volume,
-            state=state,
-            operation=None,
+            state=volume.state if kept else VolumeState.AVAILABLE,
+            operation=volume.operation if going else None,
             server=None,
             device="",
             attachment=None,

@@ -14,8 +14,8 @@ from pileus.core.block import volumes
 from pileus.core.block.records import Volume
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Tx
-from pileus.core.compute import key_pairs, labels, sizes
-from pileus.core.compute.records import Host, Server, Size, Zone
+from pileus.core.compute import key_pairs, labels, server_groups, sizes
+from pileus.core.compute.records import Cluster, Host, Pod, Server, Size, Zone
 from pileus.core.errors import Invalid
 from pileus.core.facets import Facet
 from pileus.core.identity import secrets
@@ -67,10 +67,18 @@ class Deploy(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     config_drive: bool = False
     zone: UUID | None = None
+    pod: UUID | None = None
+    cluster: UUID | None = None
     host: UUID | None = None
-    """By an administrator: this host or none."""
+    """By an administrator: this pod, cluster or host, or none."""
     apart_from: tuple[UUID, ...] = ()
-    """Hosts that must not be taken."""
+    """Hosts, and servers whose hosts, must not be taken."""
+    together_with: tuple[UUID, ...] = ()
+    """Servers, on the host of one of which it must be."""
+    server_groups: tuple[UUID, ...] = ()
+    """Which it joins; what they want of their servers is asked of its host."""
+    host_metadata: dict[str, str] = {}
+    """What the metadata of its host's groups must hold, besides what the size asks."""
     admin_password: str = ""
     start: bool = True
     count: int = 1
@@ -82,8 +90,14 @@ class Build(msgspec.Struct, frozen=True, kw_only=True):
     """The part of the request that the workflow needs besides the record; it holds no secret."""
 
     zone: UUID | None = None
+    pod: UUID | None = None
+    cluster: UUID | None = None
     host: UUID | None = None
     apart_from: tuple[UUID, ...] = ()
+    """Hosts, and servers."""
+    together_with: tuple[UUID, ...] = ()
+    server_groups: tuple[UUID, ...] = ()
+    host_metadata: dict[str, str] = {}
     start: bool = True
 
 
@@ -91,7 +105,7 @@ async def deploy(cloud: Cloud, caller: Caller, want: Deploy) -> list[Accepted]:
     """Record servers (one, or `count` of them, together or not at all) and start building them."""
     caller.require("server.create", project=want.project)
     check(want)
-    if want.host is not None:
+    if want.host or want.pod or want.cluster:
         caller.require_admin("server.create on a host of choice")
     async with cloud.transaction(caller) as tx:
         size = await sizes.find(tx, caller, want.size)
@@ -99,16 +113,27 @@ async def deploy(cloud: Cloud, caller: Caller, want: Deploy) -> list[Accepted]:
             raise Invalid(f"Size {size.name} is disabled; choose another.")
         image = await volumes.usable_image(tx, caller, want.image) if want.image else None
         check_image(size, image)
-        if want.zone is not None and not (await tx.get(Zone, want.zone)).enabled:
-            raise Invalid("The requested availability zone is not available.")
-        if want.host is not None:
-            await tx.get(Host, want.host)
+        await check_place(tx, want)
         await charge(tx, want.project, size, want.count)
         key = await key_pairs.find(tx, caller.user, want.key_name) if want.key_name else None
         made = []
         for number in range(want.count):
             made.append(await record(tx, caller, want, size, image, key.public_key if key else "", number))
     return made
+
+
+async def check_place(tx: Tx, want: Deploy) -> None:
+    """What is named is there. Raises NotFound, Invalid."""
+    if want.zone is not None and not (await tx.get(Zone, want.zone)).enabled:
+        raise Invalid("The requested availability zone is not available.")
+    named: list[Pod | Cluster | Host] = []
+    named += [await tx.get(Pod, want.pod)] if want.pod else []
+    named += [await tx.get(Cluster, want.cluster)] if want.cluster else []
+    named += [await tx.get(Host, want.host)] if want.host else []
+    for place in named:
+        if want.zone not in (None, place.zone):
+            kind = type(place).__name__
+            raise Invalid(f"{kind} {place.id} is not in the zone that was asked for; name one that is.")
 
 
 async def charge(tx: Tx, project: UUID, size: Size, count: int) -> None:
@@ -197,12 +222,23 @@ async def record(
             updated_at=now,
         )
     )
+    await server_groups.join(tx, caller, server, want.server_groups)
     if not want.no_network:
         await ports.take(tx, caller, server, want.nics, want.groups)
     await add_disks(tx, caller, server, want, size, image)
     for face, values in want.facets.items():
         await tx.rows.put(Facet(face=face, subject=server.id, values=values | {"index": number}))
-    build = Build(zone=want.zone, host=want.host, apart_from=want.apart_from, start=want.start)
+    build = Build(
+        zone=want.zone,
+        pod=want.pod,
+        cluster=want.cluster,
+        host=want.host,
+        apart_from=want.apart_from,
+        together_with=want.together_with,
+        server_groups=want.server_groups,
+        host_metadata=sizes.host_metadata(size) | want.host_metadata,
+        start=want.start,
+    )
     started = await tx.start("server.deploy", subject=server, want=build, id=operation)
     return Accepted(server, started)
 

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud
-from pileus.core.compute.records import Server
+from pileus.core.compute.records import Host, Server
 from pileus.core.errors import NotFound
 from pileus.core.operations import Operation
 
@@ -25,11 +25,8 @@ async def of_server(cloud: Cloud, caller: Caller, key: UUID, *, deleted: bool = 
     return found
 
 
-async def one(
-    cloud: Cloud, caller: Caller, key: UUID, request: str, *, deleted: bool = True
-) -> list[Operation]:
-    """What one request began on the server, oldest first. Raises NotFound."""
-    found = [each for each in await of_server(cloud, caller, key, deleted=deleted) if each.request == request]
-    if not found:
-        raise NotFound("Action", request)
-    return found[::-1]
+async def host_of(cloud: Cloud, key: UUID) -> Host | None:
+    """Where the server is; None for one that is nowhere or gone. For who has read its history."""
+    async with cloud.view() as look:
+        server = await look.maybe(Server, key)
+        return await look.maybe(Host, server.host) if server is not None and server.host else None

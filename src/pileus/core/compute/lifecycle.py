@@ -7,16 +7,21 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
+from pileus.core import deletion
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Tx
+from pileus.core.compute import hosts
 from pileus.core.compute.records import TRANSITIONAL, Server, State
 from pileus.core.compute.remembered import remember
 from pileus.core.compute.states import VERBS, HostUnready, Locked, StateConflict, Verb, check
 from pileus.core.errors import Invalid
-from pileus.core.operations import LIVE, Accepted, Operation
+from pileus.core.operations import LIVE, UNDISTURBED, Accepted, Operation
+from pileus.store import not_in
 
-SUPERSEDES = frozenset({Verb.REBOOT_HARD, Verb.DELETE})
+SUPERSEDES = frozenset({Verb.REBOOT_HARD, Verb.DESTROY, Verb.DELETE})
 """These do not wait for what is under way: it unwinds first."""
+ENDS = frozenset({Verb.DESTROY, Verb.DELETE})
+"""Asked for twice, these are answered twice with the same operation."""
 RESETTABLE = frozenset({State.ACTIVE, State.ERROR, State.STOPPED})
 
 
@@ -42,10 +47,13 @@ async def begin(
 ) -> Accepted:
     """The same in a transaction that has the server already."""
     refuse_locked(caller, server)
-    if verb is Verb.DELETE and (running := await _deleting(tx, server)) is not None:
+    running = await deletion.under_way(tx, server)
+    if running is not None and verb in ENDS and server.state is VERBS[verb].during:
+        await deletion.wake(tx, running)
         return Accepted(server, running)
     before = steady(server)
     during = check(server, verb).during
+    await hosts.refuse_wake(tx, server, verb)
     operation = await tx.start(
         f"server.{verb.value.replace(' ', '_')}",
         subject=server,
@@ -62,14 +70,6 @@ def steady(server: Server) -> State:
     if server.state not in TRANSITIONAL:
         return server.state
     return State.ACTIVE if server.state is State.REBOOTING else State.ERROR
-
-
-async def _deleting(tx: Tx, server: Server) -> Operation | None:
-    """A delete that is under way already is the answer to another."""
-    if server.state is not State.DELETING or server.operation is None:
-        return None
-    running = await tx.maybe(Operation, server.operation)
-    return running if running is not None and running.outcome in LIVE else None
 
 
 def refuse_locked(caller: Caller, server: Server) -> None:
@@ -113,7 +113,8 @@ async def resume(cloud: Cloud, caller: Caller, key: UUID, *, command: str = "") 
 
 
 async def destroy(cloud: Cloud, caller: Caller, key: UUID, *, command: str = "") -> Accepted:
-    """Stop it and keep it, recoverable, until it is expunged. A server whose build goes on is deleted instead."""
+    """Stop it and keep it, recoverable, until it is expunged; what is under way is called off. A server that was never
+    built is deleted instead, and one that is being deleted is gone soon."""
     async with cloud.transaction(caller) as tx:
         server = await caller.find(tx.rows, Server, key, "server.destroy")
         recoverable = server.state in VERBS[Verb.DESTROY].of and server.host is not None
@@ -155,8 +156,10 @@ async def reset_state(cloud: Cloud, caller: Caller, key: UUID, state: State) -> 
         if server.state is State.DELETING and server.operation is not None:
             raise StateConflict(server.id, "reset_state", server.state)
         now = cloud.now()
-        stop_at = {"cancelled": True, "wake_at": now}
-        await tx.rows.update_where(Operation, stop_at, key=key, outcome=tuple(LIVE))
+        reason = "It was cancelled, because its server's state was reset."
+        stop_at = {"cancelled": True, "cancel_reason": reason, "wake_at": now}
+        others = not_in("workflow", UNDISTURBED)
+        await tx.rows.update_where(Operation, stop_at, others, key=key, outcome=tuple(LIVE))
         fault = server.fault if state is State.ERROR else ""
         return await tx.put(replace(server, state=state, operation=None, fault=fault, updated_at=now))
 

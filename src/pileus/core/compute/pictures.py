@@ -10,7 +10,8 @@ import msgspec
 from pileus.core.block.records import Volume
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Look
-from pileus.core.compute.records import Host, Server, Size, Zone
+from pileus.core.compute import host_groups, server_groups
+from pileus.core.compute.records import Host, Server, ServerGroup, Size, Zone
 from pileus.core.facets import Facet
 from pileus.core.network import ports
 from pileus.core.network.records import Address, FixedAddress, Network, Port, PortUse, SecurityGroup
@@ -37,6 +38,9 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     """Where it runs, or shall run."""
     pinned: Zone | None
     """The zone that was asked for."""
+    zone_name: str = ""
+    """Where it runs as it is shown: the part of the zone that a host group makes, if there is one."""
+    server_groups: list[ServerGroup] = []
     interfaces: list[Interface]
     volumes: list[Volume]
     groups: list[SecurityGroup]
@@ -63,6 +67,8 @@ async def pictures(look: Look, servers: Sequence[Server], *, face: str = "") -> 
     hosts = await by_id(look, Host, {server.host for server in servers if server.host})
     zoned = {server.zone for server in servers if server.zone} | {host.zone for host in hosts.values()}
     zones = await by_id(look, Zone, zoned)
+    parts = await host_groups.zone_names(look, list(hosts.values()))
+    joined = await server_groups.of_servers(look, keys)
     interfaces = await _interfaces(look, keys)
     groups = await by_id(
         look,
@@ -84,13 +90,16 @@ async def pictures(look: Look, servers: Sequence[Server], *, face: str = "") -> 
         pinned = zones.get(server.zone) if server.zone else None
         own = interfaces[server.id]
         named = dict.fromkeys(group for interface in own for group in interface.port.groups)
+        zone = zones.get(host.zone) if host else pinned
         made.append(
             Picture(
                 server=server,
                 size=sizes.get(server.size),
                 host=host,
-                zone=zones.get(host.zone) if host else pinned,
+                zone=zone,
                 pinned=pinned,
+                zone_name=shown_zone(pinned, zone, parts.get(host.id, "") if host else ""),
+                server_groups=joined[server.id],
                 interfaces=own,
                 volumes=sorted(volumes[server.id], key=lambda volume: (not volume.root, volume.device)),
                 groups=[groups[group] for group in named if group in groups],
@@ -98,6 +107,13 @@ async def pictures(look: Look, servers: Sequence[Server], *, face: str = "") -> 
             )
         )
     return made
+
+
+def shown_zone(pinned: Zone | None, zone: Zone | None, part: str) -> str:
+    """A zone that was asked for by name is where the server is, whatever parts the zone has."""
+    if pinned is not None or not part:
+        return zone.name if zone else ""
+    return part
 
 
 async def _interfaces(look: Look, servers: Sequence[UUID]) -> defaultdict[UUID, list[Interface]]:

@@ -197,6 +197,8 @@ class Host(Record):
     up: bool = True
     maintenance: bool = False
     """An administrator empties it: nothing new comes, whatever `enabled` says."""
+    forced_down: bool = False
+    """An administrator says that it is down, so that `up` stays false whatever it answers."""
     traits: tuple[str, ...] = ()
     """What it can do, in the words of OpenStack's traits (HW_CPU_X86_AVX2, CUSTOM_GPU) and CloudStack's host tags."""
     seen_at: datetime
@@ -222,6 +224,14 @@ class HostGroup(Record):
 class HostGroupMember(Record):
     group: UUID
     host: UUID
+
+
+@table("trait", key=("name",))
+class Trait(Record):
+    """A word that administrators made, so that it is known before a host has it."""
+
+    name: str
+    created_at: datetime
 
 
 class Affinity(StrEnum):

@@ -10,10 +10,15 @@ from msgspec.structs import replace
 
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Look, Tx
+from pileus.core.compute import traits
 from pileus.core.compute.records import Server, Size
 from pileus.core.errors import Conflict, Exists, Invalid, NotFound
 
 SPEC_NAME = re.compile(r"[\w\-\.:]([\w\-\. :]*[\w\-\.:])?")
+TRAIT = "trait:"
+"""Extra specs of this scope say "required" or "forbidden" of a trait; they are kept in the size's traits."""
+HOST_METADATA = "aggregate_instance_extra_specs:"
+"""Extra specs of this scope say what the metadata of a host's groups must hold."""
 
 
 class Create(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +34,7 @@ class Create(msgspec.Struct, frozen=True, kw_only=True):
     public: bool = True
     projects: tuple[UUID, ...] = ()
     extra_specs: dict[str, str] = {}
+    required_traits: tuple[str, ...] = ()
     cpu_mhz: int = 1000
 
 
@@ -44,6 +50,7 @@ async def create(cloud: Cloud, caller: Caller, want: Create) -> Size:
         if await tx.one(Size, name=want.name, retired=False):
             raise Exists(f"Flavor with name {want.name} already exists.")
         fields = msgspec.structs.asdict(want) | {"id": id, "ref": ref, "created_at": cloud.now()}
+        fields["required_traits"] = traits.checked(want.required_traits)
         return await tx.add(Size(**fields))
 
 
@@ -81,33 +88,72 @@ async def listing(cloud: Cloud, caller: Caller, *where: Any, **filters: Any) -> 
 
 
 async def update(cloud: Cloud, caller: Caller, key: UUID | str, **changes: Any) -> Size:
-    """Change name, description, disabled, public, extra_specs: nothing that a running server relies on."""
+    """Change name, description, disabled, public, extra_specs, required_traits: nothing that a running server relies on."""
     caller.require_admin("size.update")
     async with cloud.transaction(caller) as tx:
         size = await find(tx, caller, key)
+        if "required_traits" in changes:
+            changes["required_traits"] = traits.checked(changes["required_traits"])
         return await tx.put(replace(size, **changes))
 
 
-async def set_specs(cloud: Cloud, caller: Caller, key: UUID | str, specs: Mapping[str, str]) -> Size:
+async def set_specs(cloud: Cloud, caller: Caller, key: UUID | str, given: Mapping[str, str]) -> Size:
     """Add or replace extra specs. Raises Invalid for a name that no client could address."""
     caller.require_admin("size.update")
-    for name in specs:
+    for name in given:
         if not SPEC_NAME.fullmatch(name):
             raise Invalid(
                 f"{name!r} is no name of an extra spec; use letters, digits, '-', '_', '.', ':' and spaces."
             )
+    wanted = {name: value for name, value in given.items() if not name.startswith(TRAIT)}
     async with cloud.transaction(caller) as tx:
         size = await find(tx, caller, key)
-        return await tx.put(replace(size, extra_specs=size.extra_specs | dict(specs)))
+        for name in given.keys() - wanted.keys():
+            size = with_trait(size, name.removeprefix(TRAIT), given[name])
+        return await tx.put(replace(size, extra_specs=size.extra_specs | wanted))
+
+
+def with_trait(size: Size, word: str, want: str) -> Size:
+    """`want`: "required", "forbidden", or "" for neither. Raises Invalid."""
+    traits.checked([word])
+    required = {name for name in size.required_traits if name != word}
+    forbidden = {name for name in size.forbidden_traits if name != word}
+    match want:
+        case "required":
+            required.add(word)
+        case "forbidden":
+            forbidden.add(word)
+        case "":
+            pass
+        case _:
+            raise Invalid(f"Trait {word} can be required or forbidden by a size, not {want[:50]}.")
+    return replace(size, required_traits=tuple(sorted(required)), forbidden_traits=tuple(sorted(forbidden)))
+
+
+def specs(size: Size) -> dict[str, str]:
+    """The extra specs with those that are kept as traits."""
+    required = {f"{TRAIT}{word}": "required" for word in size.required_traits}
+    return size.extra_specs | required | {f"{TRAIT}{word}": "forbidden" for word in size.forbidden_traits}
+
+
+def host_metadata(size: Size) -> dict[str, str]:
+    """What the groups of a host that takes such servers must say."""
+    return {
+        name.removeprefix(HOST_METADATA): value
+        for name, value in size.extra_specs.items()
+        if name.startswith(HOST_METADATA)
+    }
 
 
 async def unset_spec(cloud: Cloud, caller: Caller, key: UUID | str, name: str) -> None:
     caller.require_admin("size.update")
     async with cloud.transaction(caller) as tx:
         size = await find(tx, caller, key)
-        if name not in size.extra_specs:
+        if name not in specs(size):
             raise NotFound("Extra spec", name)
         left = {known: value for known, value in size.extra_specs.items() if known != name}
+        if name.startswith(TRAIT):
+            size = with_trait(size, name.removeprefix(TRAIT), "")
         await tx.put(replace(size, extra_specs=left))
 
 

@@ -50,7 +50,7 @@ VERBS: Mapping[Verb, Change] = {
     Verb.SUSPEND: Change(of=frozenset({S.ACTIVE}), during=S.SUSPENDING, after=S.SUSPENDED),
     Verb.RESUME: Change(of=frozenset({S.SUSPENDED}), during=S.RESUMING, after=S.ACTIVE),
     Verb.DESTROY: Change(
-        of=frozenset({S.ACTIVE, S.STOPPED, S.PAUSED, S.SUSPENDED, S.ERROR}),
+        of=frozenset(State) - {S.BUILDING, S.DELETING},
         during=S.DESTROYING,
         after=S.DESTROYED,
     ),

@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Tx
 from pileus.core.errors import Forbidden, Invalid, NotFound
-from pileus.core.identity import authority
+from pileus.core.identity import authority, leftovers
 from pileus.core.identity import secrets as vault
 from pileus.core.identity.changes import changed, given
 from pileus.core.identity.records import (
@@ -162,6 +162,7 @@ async def remove(tx: Tx, user: User) -> None:
     for application in await tx.list(ApplicationCredential, user=user.id):
         await tx.remove(application)
     await tx.rows.delete_where(Revocation, user=user.id)
+    await leftovers.clear_user(tx, user.id)
     await tx.remove(user)
 
 

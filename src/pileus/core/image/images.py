@@ -10,11 +10,12 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import replace
 
+from pileus.core import deletion
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Look, Tx
-from pileus.core.errors import Conflict, Exists, Forbidden, InUse, Invalid, NotFound
+from pileus.core.errors import Conflict, Exists, Forbidden, Invalid, NotFound
 from pileus.core.image.records import Image, ImageState, Visibility
-from pileus.core.operations import LIVE, Accepted, Operation
+from pileus.core.operations import Accepted
 from pileus.store import any_of, eq
 
 DISK_FORMATS = ("ami", "ari", "aki", "vhd", "vhdx", "vmdk", "raw", "qcow2", "vdi", "iso")
@@ -152,29 +153,23 @@ async def set_active(cloud: Cloud, caller: Caller, key: UUID, *, active: bool) -
 
 
 async def delete(cloud: Cloud, caller: Caller, key: UUID) -> Accepted:
-    """Start deleting the content and the record. Servers and volumes made from it keep what they need."""
+    """Start deleting the content and the record, in every state; what fills it is called off. Servers and volumes made
+    from it keep what they need."""
     async with cloud.transaction(caller) as tx:
         image = await find(tx, caller, key, "image.delete")
         if image.protected:
             raise Forbidden(f"Image {key} is protected and cannot be deleted.")
-        if image.state is ImageState.DELETING and image.operation:
-            raise InUse(f"Image {key} is being deleted already.")
+        if (first := await deletion.again(tx, image)) is not None:
+            return first
+        filling = await deletion.under_way(tx, image)
+        if filling is not None:
+            await deletion.call_off(tx, filling)
         # In the queue of what fills it, so that the deletion comes after the end of what it calls off.
-        queue = await _call_off(tx, image)
-        operation = await tx.start("image.delete", subject=image, key=queue)
+        operation = await tx.start("image.delete", subject=image, key=filling.key if filling else key)
         image = await tx.put(
             replace(image, state=ImageState.DELETING, operation=operation.id, updated_at=cloud.now())
         )
     return Accepted(image, operation)
-
-
-async def _call_off(tx: Tx, image: Image) -> UUID:
-    """Ask what fills the image to unwind; the key of its queue."""
-    filling = await tx.maybe(Operation, image.operation) if image.operation else None
-    if filling is None or filling.outcome not in LIVE:
-        return image.id
-    await tx.rows.update_where(Operation, {"cancelled": True, "wake_at": tx.cloud.now()}, id=filling.id)
-    return filling.key
 
 
 # The way of content into a record: opened, then settled or abandoned by workflows/image_upload.py

@@ -23,8 +23,8 @@ class RouterInUse(InUse):
 
 
 class GroupInUse(InUse):
-    def __init__(self, group: UUID) -> None:
-        super().__init__(f"Security Group {group} in use.")
+    def __init__(self, group: UUID, port: UUID) -> None:
+        super().__init__(f"Security Group {group} in use: port {port} is in it; take it out first.")
 
 
 class PortOwned(InUse):

@@ -172,14 +172,15 @@ async def delete(cloud: Cloud, caller: Caller, key: UUID, *, revision: int | Non
         unchanged_since(group, revision)
         if group.default and not caller.admin:
             raise DefaultGroupRemoved
-        if await used(tx, group):
-            raise GroupInUse(group.id)
+        if (port := await member(tx, group)) is not None:
+            raise GroupInUse(group.id, port.id)
         await remove(tx, group)
 
 
-async def used(look: Look, group: SecurityGroup) -> bool:
-    """Whether a port of its project is in the group."""
-    return any(group.id in port.groups for port in await look.list(Port, project=group.project))
+async def member(look: Look, group: SecurityGroup) -> Port | None:
+    """A port of its project that is in the group."""
+    ports = await look.list(Port, project=group.project)
+    return next((port for port in ports if group.id in port.groups), None)
 
 
 async def remove(tx: Tx, group: SecurityGroup) -> None:

@@ -15,6 +15,8 @@ from pileus.core.network.errors import NetworkInUse
 from pileus.core.network.records import Address, Network, NetworkKind, Port, PortUse, Router, Subnet
 from pileus.core.network.sync import sync
 
+NAMED = 10
+"""Ports that an error names."""
 OVERLAY_MTU, PHYSICAL_MTU, LEAST_MTU = 1442, 1500, 68
 
 WithSubnets = tuple[Network, list[UUID]]
@@ -169,11 +171,21 @@ async def _check_unshare(tx: Tx, network: Network) -> None:
             raise NetworkInUse(network.id, "Unable to stop sharing it: other projects have ports on it")
 
 
+def refuse_used(network: Network, ports: Sequence[Port]) -> None:
+    if ports:
+        named = ", ".join(str(port.id) for port in ports[:NAMED])
+        raise NetworkInUse(
+            network.id,
+            f"There are one or more ports still in use on the network, id for these ports is: {named}; "
+            "delete them, or what holds them, first",
+        )
+
+
 async def drop(tx: Tx, network: Network) -> None:
     """Remove the rows of the network, its subnets and its metadata port. Raises NetworkInUse for any other port."""
-    for port in await tx.list(Port, network=network.id):
-        if port.use is not PortUse.METADATA:
-            raise NetworkInUse(network.id)
+    ports = await tx.list(Port, network=network.id)
+    refuse_used(network, [port for port in ports if port.use is not PortUse.METADATA])
+    for port in ports:
         await plugs.drop(tx, port)
     for subnet in await tx.list(Subnet, network=network.id):
         await allocation.rewind(tx, subnet.id)

@@ -84,7 +84,11 @@ class PortUse(StrEnum):
     METADATA = "metadata"
 
 
-@table("port", indexes=(("network",), ("project", "created_at"), ("device",)), unique=(("network", "mac"),))
+@table(
+    "port",
+    indexes=(("network",), ("project", "created_at"), ("device",), ("up",)),
+    unique=(("network", "mac"),),
+)
 class Port(Record):
     id: UUID
     network: UUID

@@ -2,11 +2,11 @@
 
 from uuid import UUID
 
+from pileus.core import deletion
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Tx
 from pileus.core.network import networks, plugs, visible
 from pileus.core.network.changes import unchanged_since
-from pileus.core.network.errors import NetworkInUse
 from pileus.core.network.records import (
     Address,
     FirewallRule,
@@ -31,20 +31,23 @@ async def delete(
     async with cloud.transaction(caller) as tx:
         network = await visible.owned_network(tx, caller, key, "network.delete")
         unchanged_since(network, revision)
+        building = await deletion.under_way(tx, network)
         router = await _dismantle(tx, network) if network.kind is NetworkKind.ISOLATED else None
         for address in await tx.list(Address, external=network.id, port=None, router=None):
             await forget_address(tx, address)
         await networks.drop(tx, network)
         for rule in await tx.list(FirewallRule, network=network.id):
             await tx.remove(rule)
+        if building is not None:
+            await deletion.call_off(tx, building)
         touched = Touched(routers=(router,) if router else ())
         return Accepted(network, await sync(tx, network, touched, command=command, own=True))
 
 
 async def _dismantle(tx: Tx, network: Network) -> UUID | None:
     """Take an isolated network's router and addresses away, when nothing but them is in it."""
-    if any(port.use in plugs.CHARGED for port in await tx.list(Port, network=network.id)):
-        raise NetworkInUse(network.id)
+    held = await tx.list(Port, network=network.id)
+    networks.refuse_used(network, [port for port in held if port.use in plugs.CHARGED])
     for address in await tx.list(Address, network=network.id):
         await forget_address(tx, address)
     router = await tx.maybe(Router, network.router) if network.router else None

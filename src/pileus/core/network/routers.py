@@ -174,8 +174,9 @@ async def delete(cloud: Cloud, caller: Caller, key: UUID, *, revision: int | Non
     async with cloud.transaction(caller) as tx:
         router = await caller.find(tx.rows, Router, key, "router.delete")
         unchanged_since(router, revision)
-        if await tx.one(Port, device=router.id, use=PortUse.ROUTER_INTERFACE) is not None:
-            raise RouterInUse(router.id, "still has ports")
+        interface = await tx.one(Port, device=router.id, use=PortUse.ROUTER_INTERFACE)
+        if interface is not None:
+            raise RouterInUse(router.id, f"still has ports ({interface.id}); remove its interfaces first")
         router = await clear_gateway(tx, router)
         await tx.charge(router.project, "routers", -1)
         await tx.remove(router)

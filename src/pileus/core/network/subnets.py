@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Look, Tx
-from pileus.core.errors import Invalid, NotFound
+from pileus.core.errors import Invalid
 from pileus.core.network import allocation, metadata, plugs, visible
 from pileus.core.network.changes import amend, given, unchanged_since
 from pileus.core.network.errors import (
@@ -269,10 +269,15 @@ async def delete(cloud: Cloud, caller: Caller, key: UUID, *, revision: int | Non
         unchanged_since(subnet, revision)
         for held in await tx.list(FixedAddress, subnet=subnet.id):
             port = await tx.maybe(Port, held.port)
-            if port is None:
-                raise NotFound("Port", held.port)
+            if port is None:  # nobody could release it
+                await allocation.give_back(tx, held)
+                continue
             if port.use is not PortUse.METADATA:
-                raise SubnetInUse(subnet.id, "One or more ports have an IP allocation from this subnet")
+                raise SubnetInUse(
+                    subnet.id,
+                    f"One or more ports have an IP allocation from this subnet (port {port.id} has "
+                    f"{held.address}); delete them first",
+                )
             await plugs.drop(tx, port)
         await allocation.rewind(tx, subnet.id)
         await tx.charge(subnet.project, "subnets", -1)

@@ -18,6 +18,7 @@ async def claim(tx: Tx, consumer: UUID, need: Need, host: UUID, *, project: UUID
     """Take the share; the consumer's present claim on the host is kept. Raises Full."""
     held = await tx.maybe(Host, host)
     if held is None:
+        known(tx.cloud).forget(host)
         raise Full(f"host {host} is gone")
     present = await tx.maybe(Claim, consumer)
     if present is not None and present.host == host:

@@ -88,6 +88,22 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """A guest as a look found it: `disks` are volumes, `nics` ports. Not `marked`: no cloud's mark is on it."""
+
+    power: Power
+    marked: bool = True
+    disks: frozenset[UUID] = frozenset()
+    nics: frozenset[UUID] = frozenset()
+
+
+class Survey(msgspec.Struct, frozen=True, kw_only=True):
+    """Every guest of a platform: those with our mark or with none, and the names of those that are another cloud's."""
+
+    guests: Mapping[UUID, Held]
+    foreign: frozenset[str] = frozenset()
+
+
 class Screen(msgspec.Struct, frozen=True, kw_only=True):
     """Where the guest's RFB (VNC) server listens: a unix socket, or address and port."""
 
@@ -134,6 +150,12 @@ class Hypervisor(Protocol):
 
     async def guests(self) -> Mapping[UUID, Power]:
         """Every guest that carries our mark. Guests of others are never listed nor touched."""
+
+    async def survey(self) -> Survey:
+        """One look at everything, to compare it with what is recorded."""
+
+    async def claim(self, guest: UUID) -> None:
+        """Put our mark on a guest that has none. Raises Missing; Refused for one that is another cloud's."""
 
     async def attach_disk(self, guest: UUID, disk: Disk) -> None:
         """Add a disk to the definition and, if it runs, to the running guest. Raises Missing."""

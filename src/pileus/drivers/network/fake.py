@@ -2,6 +2,7 @@
 quick with thousands of objects, and broken on request."""
 
 from collections.abc import Mapping
+from typing import TypeVar
 from uuid import UUID
 
 from pileus.drivers.errors import Missing
@@ -14,7 +15,10 @@ from pileus.drivers.network.protocol import (
     NetworkSpec,
     PortSpec,
     RouterSpec,
+    Survey,
 )
+
+T = TypeVar("T")
 
 
 class FakeNetwork(Faulty):
@@ -33,6 +37,9 @@ class FakeNetwork(Faulty):
         self._plugged: dict[UUID, bool] = {}
         self._within: dict[UUID, set[UUID]] = {}
         """Ports by network."""
+        self.unmarked: set[UUID] = set()
+        self.foreign: dict[str, int] = {}
+        self.left: set[UUID] = set()
 
     # --- for tests
 
@@ -43,21 +50,24 @@ class FakeNetwork(Faulty):
     # --- the protocol
 
     @verb
-    async def apply_network(self, spec: NetworkSpec) -> None:
-        self.networks[spec.id] = spec
+    async def apply_network(self, spec: NetworkSpec) -> bool:
+        return self._put(self.networks, spec.id, spec)
 
     @verb
     async def remove_network(self, network: UUID) -> None:
+        self.left.discard(network)
         if self.networks.pop(network, None) is not None:
             for port in self._within.pop(network, set()):
                 del self.ports[port]
 
     @verb
-    async def apply_port(self, spec: PortSpec) -> None:
+    async def apply_port(self, spec: PortSpec) -> bool:
         self._need("port", spec.id, spec.network)
+        changed = self.ports.get(spec.id) != spec
         self._forget(spec.id)
-        self.ports[spec.id] = spec
+        self._put(self.ports, spec.id, spec)
         self._within.setdefault(spec.network, set()).add(spec.id)
+        return changed
 
     @verb
     async def remove_port(self, port: UUID) -> None:
@@ -65,22 +75,22 @@ class FakeNetwork(Faulty):
         self._plugged.pop(port, None)
 
     @verb
-    async def apply_group(self, spec: GroupSpec) -> None:
+    async def apply_group(self, spec: GroupSpec) -> bool:
         ports.group_rows(spec)  # refuses what has no meaning
-        self.groups[spec.id] = spec
+        return self._put(self.groups, spec.id, spec)
 
     @verb
     async def remove_group(self, group: UUID) -> None:
         self.groups.pop(group, None)
 
     @verb
-    async def apply_router(self, spec: RouterSpec) -> None:
+    async def apply_router(self, spec: RouterSpec) -> bool:
         routers.rows(spec, "simulated")  # refuses what has no meaning
         gateways = () if spec.gateway is None else (spec.gateway,)
         needed = (*(port.network for port in (*spec.ports, *gateways)), *spec.egress_guarded)
         for network in needed:
             self._need("router", spec.id, network)
-        self.routers[spec.id] = spec
+        return self._put(self.routers, spec.id, spec)
 
     @verb
     async def remove_router(self, router: UUID) -> None:
@@ -96,6 +106,21 @@ class FakeNetwork(Faulty):
         }
 
     @verb
+    async def survey(self) -> Survey:
+        known = {
+            Kind.NETWORK: frozenset(self.networks),
+            Kind.PORT: frozenset(self.ports),
+            Kind.ROUTER: frozenset(self.routers),
+            Kind.GROUP: frozenset(self.groups),
+        }
+        return Survey(
+            known=known,
+            unmarked=frozenset(self.unmarked),
+            foreign=dict(self.foreign),
+            left=frozenset(self.left),
+        )
+
+    @verb
     async def port_up(self, port: UUID) -> bool:
         spec = self.ports.get(port)
         return spec is not None and spec.enabled and self._plugged.get(port, self._bound)
@@ -106,6 +131,12 @@ class FakeNetwork(Faulty):
 
     async def close(self) -> None:
         """Nothing is held open."""
+
+    def _put(self, where: dict[UUID, T], key: UUID, spec: T) -> bool:
+        changed = where.get(key) != spec
+        where[key] = spec
+        self.unmarked.discard(key)
+        return changed
 
     def _need(self, kind: str, id: UUID, network: UUID) -> None:
         if network not in self.networks:

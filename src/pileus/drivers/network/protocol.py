@@ -158,18 +158,36 @@ class RouterSpec(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool = True
 
 
+class Survey(msgspec.Struct, frozen=True, kw_only=True):
+    """What the platform holds. `known`: what is ours, by our ids, or carries our marks and no cloud's."""
+
+    known: Mapping[Kind, frozenset[UUID]]
+    unmarked: frozenset[UUID] = frozenset()
+    """Of the known: on these no cloud's mark is. Applying marks them."""
+    foreign: Mapping[str, int] = {}
+    """How many objects are somebody else's, by the platform's own word for them."""
+    left: frozenset[UUID] = frozenset()
+    """Networks of which something is left on this machine, made by a process that ended in the midst of it;
+    removing the network removes it."""
+
+
 class NetworkDriver(Protocol):
-    async def apply_network(self, spec: NetworkSpec) -> None: ...
+    """`apply_*` tell whether anything had to be changed."""
+
+    async def apply_network(self, spec: NetworkSpec) -> bool: ...
     async def remove_network(self, network: UUID) -> None: ...
-    async def apply_port(self, spec: PortSpec) -> None: ...
+    async def apply_port(self, spec: PortSpec) -> bool: ...
     async def remove_port(self, port: UUID) -> None: ...
-    async def apply_group(self, spec: GroupSpec) -> None: ...
+    async def apply_group(self, spec: GroupSpec) -> bool: ...
     async def remove_group(self, group: UUID) -> None: ...
-    async def apply_router(self, spec: RouterSpec) -> None: ...
+    async def apply_router(self, spec: RouterSpec) -> bool: ...
     async def remove_router(self, router: UUID) -> None: ...
 
     async def known(self) -> Mapping[Kind, frozenset[UUID]]:
         """What the platform holds that carries our mark, so that leftovers can be removed."""
+
+    async def survey(self) -> Survey:
+        """One look at everything, to compare it with what is recorded."""
 
     async def port_up(self, port: UUID) -> bool:
         """Whether the port is bound to a running guest. False for a missing one."""
@@ -196,4 +214,5 @@ __all__ = [
     "RouterSpec",
     "RuleSpec",
     "SubnetSpec",
+    "Survey",
 ]

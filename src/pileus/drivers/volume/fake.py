@@ -3,8 +3,9 @@
 import asyncio
 import hashlib
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -22,6 +23,8 @@ CLUSTER = 1 << 16
 SLOTS = CLUSTER // 8
 """Entries of one table of a qcow2 file."""
 UNLIMITED = 1 << 62
+TOGETHER = 1000
+"""Disks that are measured before others get their turn."""
 
 
 class MemoryDisk(msgspec.Struct):
@@ -65,13 +68,33 @@ class MemoryPool(Faulty):
         self.disks: dict[UUID, MemoryDisk] = {}
         self.base_disks: dict[UUID, MemoryDisk] = {}
         self.drives: dict[UUID, Mapping[str, bytes]] = {}
+        self.mark: UUID | None = None
+
+    # --- for the start of a simulation
+
+    def adopt(self, volumes: Iterable[tuple[UUID, int]]) -> None:
+        """Take empty volumes, with their sizes in GiB, as if they had been here all along."""
+        for volume, size_gib in volumes:
+            self.disks.setdefault(volume, MemoryDisk(size_gib * GIB))
+
+    # --- the protocol
 
     @verb
     async def facts(self) -> PoolFacts:
-        used = sum(map(occupied, (*self.disks.values(), *self.base_disks.values())))
+        used = sum((await self._sizes()).values()) + sum(map(occupied, self.base_disks.values()))
         return PoolFacts(
             total_bytes=self._total_bytes, used_bytes=used, available_bytes=self._total_bytes - used
         )
+
+    @verb
+    async def owner(self) -> UUID | None:
+        return self.mark
+
+    @verb
+    async def claim(self, cloud: UUID) -> None:
+        if self.mark not in (None, cloud):
+            raise Refused(f"this is of another cloud: {self.mark}")
+        self.mark = cloud
 
     @verb
     async def has_base(self, image: UUID) -> bool:
@@ -161,7 +184,7 @@ class MemoryPool(Faulty):
 
     @verb
     async def volumes(self) -> Mapping[UUID, int]:
-        return {volume: occupied(disk) for volume, disk in self.disks.items()}
+        return await self._sizes()
 
     @verb
     async def bases(self) -> frozenset[UUID]:
@@ -181,6 +204,15 @@ class MemoryPool(Faulty):
     @verb
     async def config_drives(self) -> frozenset[UUID]:
         return frozenset(self.drives)
+
+    async def _sizes(self) -> dict[UUID, int]:
+        """There may be many: others get their turn between."""
+        found = {}
+        for number, (volume, disk) in enumerate(tuple(self.disks.items()), 1):
+            found[volume] = occupied(disk)
+            if number % TOGETHER == 0:
+                await asyncio.sleep(0)
+        return found
 
     def _disk(self, volume: UUID) -> MemoryDisk:
         if volume not in self.disks:
@@ -212,6 +244,21 @@ class MemoryImages(Faulty):
         self._max_virtual_bytes = max_virtual_bytes
         self._files: tempfile.TemporaryDirectory[str] | None = None
         self.contents: dict[UUID, bytes] = {}
+        self.mark: UUID | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The files that `path` makes are a copy of the contents."""
+        return {**self.__dict__, "_files": None}
+
+    @verb
+    async def owner(self) -> UUID | None:
+        return self.mark
+
+    @verb
+    async def claim(self, cloud: UUID) -> None:
+        if self.mark not in (None, cloud):
+            raise Refused(f"this is of another cloud: {self.mark}")
+        self.mark = cloud
 
     @verb
     async def write(
@@ -234,9 +281,11 @@ class MemoryImages(Faulty):
 
     async def read(self, image: UUID, *, start: int = 0) -> AsyncIterator[bytes]:
         self.strike("read", "before")
+        way = await self.arrive("read")
         content = self._content(image)
         for offset in range(start, len(content), PIECE):
             yield content[offset : offset + PIECE]
+        await self.come_back(way)
         self.strike("read", "after")
 
     @verb

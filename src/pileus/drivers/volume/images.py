@@ -33,6 +33,12 @@ class DirectoryImages:
         """Give up the working place; the images stay."""
         self._workspace.close()
 
+    async def owner(self) -> UUID | None:
+        return await self._workspace.owner()
+
+    async def claim(self, cloud: UUID) -> None:
+        await self._workspace.claim(cloud)
+
     async def write(
         self, image: UUID, content: AsyncIterator[bytes], *, max_bytes: int
     ) -> tuple[int, str, str]:
@@ -97,7 +103,7 @@ class DirectoryImages:
         await self._workspace.do(self._file(image).unlink, missing_ok=True)
 
     async def images(self) -> frozenset[UUID]:
-        return frozenset(await in_thread(named, self._directory, ""))
+        return frozenset(await self._workspace.do(named, self._directory, ""))
 
     def _file(self, image: UUID) -> Path:
         return self._directory / str(image)

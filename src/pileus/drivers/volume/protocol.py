@@ -37,6 +37,12 @@ class Pool(Protocol):
 
     async def facts(self) -> PoolFacts: ...
 
+    async def owner(self) -> UUID | None:
+        """The cloud whose mark the pool carries; None: nobody's."""
+
+    async def claim(self, cloud: UUID) -> None:
+        """Put the cloud's mark on a pool that has none. Refused for one that is another cloud's."""
+
     async def has_base(self, image: UUID) -> bool: ...
 
     async def make_base(self, image: UUID, source: Path, format: str) -> None:
@@ -93,6 +99,12 @@ class Pool(Protocol):
 
 class ImageStore(Protocol):
     """Content of images ("secondary storage"), by image id."""
+
+    async def owner(self) -> UUID | None:
+        """As of a pool."""
+
+    async def claim(self, cloud: UUID) -> None:
+        """As of a pool."""
 
     async def write(
         self, image: UUID, content: AsyncIterator[bytes], *, max_bytes: int

@@ -75,7 +75,7 @@ async def call_of(request: Request, sent: Sent, pairs: signing.Pairs) -> Call:
     found = COMMANDS.get(name)
     if found is None:
         raise UnknownCommand(name)
-    caller = msgspec.structs.replace(known.caller, request=request.id, face=FACE)
+    caller = msgspec.structs.replace(known.caller, request=request.id, trace=request.trace, face=FACE)
     assert caller.project is not None
     call = Call(request, found, sent, known.user, caller, caller.project)
     if not found.allows(call.role):

@@ -49,6 +49,8 @@ class Facts(msgspec.Struct, frozen=True):
     cserror_codes: dict[str, int]
     event_types: list[str]
     resource_types: dict[str, int]
+    alert_types: dict[str, int]
+    """Without those that are named after a capacity."""
 
 
 class Catalogue(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Where things run: zones, pods, clusters, hosts, primary and secondary storage, hypervisors, regions."""
+"""Where things run: zones, pods, clusters, primary and secondary storage, hypervisors, regions."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pileus.core.block.records import StoragePool
 from pileus.core.cloud import Look
-from pileus.core.compute.records import Cluster, Host, Pod, Server, Zone
+from pileus.core.compute.records import Cluster, Pod, Zone
 from pileus.core.image.records import ImageStoreRecord
 from pileus.core.listing import Page, page
 from pileus.faces.cloudstack.commands import Call, Listed, command, view
@@ -47,18 +47,6 @@ class ListClusters(InPod):
     state: str = param("allocationstate", "list by state, Enabled or Disabled", default="")
     hypervisor: str = param("hypervisor", "list by hypervisor", default="")
     managed: str = param("managedstate", "list by whether it is managed", default="")
-
-
-class ListHosts(InPod):
-    cluster: UUID | None = param("clusterid", "list those of a cluster", default=None)
-    type: str = param("type", "list by type; Routing is what runs virtual machines", default="")
-    state: str = param("state", "list by state, Up or Down", default="")
-    resource_state: str = param("resourcestate", "list by whether it takes new machines", default="")
-    hypervisor: str = param("hypervisor", "list by hypervisor", default="")
-    server: UUID | None = param("virtualmachineid", "list hosts to which this machine can move", default=None)
-    details: tuple[str, ...] = param(
-        "details", "what to show: all, capacity, events, stats or min", default=()
-    )
 
 
 class ListPools(InPod):
@@ -205,91 +193,6 @@ async def clusters(call: Call, params: ListClusters) -> Listed[Cluster]:
     where = [like("hypervisor", literal(params.hypervisor))] if params.hypervisor else []
     async with call.cloud.view() as look:
         found = await find(look, Cluster, params, *where)
-    return Listed(found.items, found.total)
-
-
-@view(Host, "host", "Host")
-async def hosts_shown(call: Call, look: Look, hosts: Sequence[Host]) -> list[dict[str, Any]]:
-    zones = await named(look, Zone, [host.zone for host in hosts])
-    pods = await named(look, Pod, [host.pod for host in hosts])
-    clusters = await named(look, Cluster, [host.cluster for host in hosts])
-    return [
-        host_shown(host)
-        | {
-            "zonename": zones.get(host.zone),
-            "podname": pods.get(host.pod),
-            "clustername": clusters.get(host.cluster),
-        }
-        for host in hosts
-    ]
-
-
-def host_shown(host: Host) -> dict[str, Any]:
-    vcpus, memory = int(host.vcpus * host.vcpu_ratio), int(host.memory_mib * host.memory_ratio)
-    return {
-        "id": host.id,
-        "name": host.hostname,
-        "state": "Up" if host.up else "Down",
-        "resourcestate": "Enabled" if host.enabled else "Disabled",
-        "type": "Routing",
-        "ipaddress": host.address,
-        "zoneid": host.zone,
-        "podid": host.pod,
-        "clusterid": host.cluster,
-        "clustertype": "CloudManaged",
-        "hypervisor": DRIVERS.get(host.hypervisor, host.hypervisor_type),
-        "hypervisorversion": str(host.hypervisor_version),
-        "arch": host.architecture,
-        "cpunumber": host.vcpus,
-        "cpuwithoverprovisioning": str(vcpus),
-        "cpuallocated": percent(host.vcpus_used, vcpus),
-        "memorytotal": host.memory_mib << 20,
-        "memorywithoverprovisioning": str(memory << 20),
-        "memoryallocated": host.memory_mib_used << 20,
-        "disksizetotal": host.disk_gib << 30,
-        "disksizeallocated": host.disk_gib_used << 30,
-        "capabilities": "hvm",
-        "details": {"acceleration": host.acceleration, "acceleration.reason": host.acceleration_reason},
-        "islocalstorageactive": True,
-        "hahost": False,
-        "suitableformigration": False,
-        "version": str(host.generation),
-        "created": host.created_at,
-        "lastpinged": host.seen_at,
-        "events": "",
-    }
-
-
-def percent(used: int, total: int) -> str:
-    return f"{100 * used / total:.2f}%" if total else "0%"
-
-
-@command("listHosts", params=ListHosts, view=hosts_shown, ignored=("hahost",))
-async def hosts(call: Call, params: ListHosts) -> Listed[Host]:
-    """Lists hosts."""
-    states, resource_states = (
-        {"": None, "Up": True, "Down": False},
-        {"": None, "Enabled": True, "Disabled": False},
-    )
-    unknown = params.state not in states or params.resource_state not in resource_states
-    if unknown or params.type.lower() not in ("", "routing"):
-        return Listed([], 0)
-    driver = {name.lower(): key for key, name in DRIVERS.items()}.get(params.hypervisor.lower())
-    if params.hypervisor and driver is None:
-        return Listed([], 0)
-    async with call.cloud.view() as look:
-        if params.server is not None:
-            await call.caller.find(look.rows, Server, params.server, "server.read")
-            return Listed([], 0)
-        found = await find(
-            look,
-            Host,
-            params,
-            name="hostname",
-            up=states[params.state],
-            enabled=resource_states[params.resource_state],
-            hypervisor=driver,
-        )
     return Listed(found.items, found.total)
 
 

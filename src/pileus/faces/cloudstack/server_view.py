@@ -9,13 +9,15 @@ import msgspec
 
 from pileus.core.block.records import Volume
 from pileus.core.cloud import Look
-from pileus.core.compute.records import Host, Server, Size, State, Zone
+from pileus.core.compute import server_groups
+from pileus.core.compute.records import Host, Server, ServerGroup, Size, State, Zone
 from pileus.core.facets import Facet
 from pileus.core.identity.names import names
 from pileus.core.identity.records import User
 from pileus.core.image.records import Image
 from pileus.core.network.records import Port, PortUse, SecurityGroup
 from pileus.faces.cloudstack import guest_os, owners
+from pileus.faces.cloudstack.affinity_groups import group_shown
 from pileus.faces.cloudstack.commands import FACE, Call, view
 from pileus.faces.cloudstack.infrastructure import DRIVERS, hypervisors_of
 from pileus.faces.cloudstack.nic_view import nics_of
@@ -57,6 +59,7 @@ class Around(msgspec.Struct, frozen=True):
     facets: dict[UUID, dict[str, Any]]
     nics: dict[UUID, list[dict[str, Any]]]
     groups: dict[UUID, list[dict[str, Any]]]
+    server_groups: dict[UUID, list[ServerGroup]]
 
 
 async def by_id(look: Look, cls: Any, keys: Iterable[UUID | None]) -> dict[UUID, Any]:
@@ -88,6 +91,7 @@ async def around(look: Look, servers: Sequence[Server], *, minimal: bool) -> Aro
         facets={held.subject: held.values for held in await look.list(Facet, face=FACE, subject=keys)},
         nics={} if minimal else await nics_of(look, keys),
         groups={} if minimal else await groups_of(look, keys),
+        server_groups={} if minimal else await server_groups.of_servers(look, keys),
     )
 
 
@@ -134,7 +138,7 @@ def one(call: Call, seen: Around, server: Server) -> dict[str, Any]:
         "keypairs": server.key_name or None,
         "rootdeviceid": 0,
         "rootdevicetype": "ROOT",
-        "affinitygroup": [],
+        "affinitygroup": [group_shown(group) for group in seen.server_groups.get(server.id, [])],
         "details": seen.facets.get(server.id, {}).get("details") or None,
         "tags": tags_of(server, seen.owners.get(server.project, {})),
         **seen.owners.get(server.project, {}),

@@ -42,6 +42,7 @@ class CreateOffering(Params):
     disk: int = param(
         "rootdisksize", "GiB of the root disk; left out: as large as the template needs", default=0
     )
+    traits: tuple[str, ...] = param("hosttags", "tags that a host must have", default=())
     customized: bool = param(
         "customized", "whether the machine chooses its size; not possible here", default=False
     )
@@ -56,6 +57,7 @@ class UpdateOffering(Params):
     name: str | None = param("name", "the new name", default=None)
     description: str | None = param("displaytext", "the new text", default=None, length=4096)
     state: str = param("state", "Active or Inactive: whether new machines may use it", default="")
+    traits: tuple[str, ...] | None = param("hosttags", "tags that a host must have", default=None)
 
 
 @view(Size, "serviceoffering", "ServiceOffering")
@@ -84,10 +86,20 @@ async def shown(call: Call, look: Look, found: Sequence[Size]) -> list[dict[str,
             "diskofferingstrictness": False,
             "encryptroot": False,
             "purgeresources": False,
-            "serviceofferingdetails": size.extra_specs or None,
+            "hosttags": ",".join(size.required_traits) or None,
+            "serviceofferingdetails": details_of(size) or None,
         }
         for size in found
     ]
+
+
+def details_of(size: Size) -> dict[str, str]:
+    """The required traits are tags already."""
+    return {name: value for name, value in sizes.specs(size).items() if not tagged(name, value)}
+
+
+def tagged(name: str, value: str) -> bool:
+    return name.startswith(sizes.TRAIT) and value == "required"
 
 
 @command(
@@ -146,6 +158,7 @@ async def create(call: Call, params: CreateOffering) -> Size:
         memory_mib=params.memory,
         disk_gib=params.disk,
         cpu_mhz=params.mhz,
+        required_traits=params.traits,
     )
     return await sizes.create(call.cloud, call.caller, want)
 
@@ -158,6 +171,7 @@ async def update(call: Call, params: UpdateOffering) -> Size:
         if params.state.lower() not in STATES:
             raise Invalid(f"State {params.state} is unknown; write Active or Inactive.")
         changes["disabled"] = STATES[params.state.lower()]
+    changes["required_traits"] = params.traits
     given = {name: value for name, value in changes.items() if value is not None}
     return await sizes.update(call.cloud, call.caller, params.size, **given)
 

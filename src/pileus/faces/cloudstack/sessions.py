@@ -77,7 +77,7 @@ async def end(request: Request, text: str) -> None:
         session = await open_session(request.cloud, text)
     except (Unauthenticated, BadCredentials):
         return
-    caller = msgspec.structs.replace(session.caller, request=request.id, face=FACE)
+    caller = msgspec.structs.replace(session.caller, request=request.id, trace=request.trace, face=FACE)
     await login.end(request.cloud, caller, session)
 
 

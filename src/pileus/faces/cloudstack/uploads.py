@@ -29,7 +29,12 @@ async def receive(request: Request) -> Response:
         raise NotFound("Upload", key[:64])
     image = await images.by_upload_token(request.cloud, UUID(key), request.headers.get("x-signature", ""))
     caller = Caller(
-        user=UUID(int=0), project=image.project, roles=frozenset({MEMBER}), request=request.id, face=FACE
+        user=UUID(int=0),
+        project=image.project,
+        roles=frozenset({MEMBER}),
+        request=request.id,
+        trace=request.trace,
+        face=FACE,
     )
     await image_upload.receive(request.site, caller, image.id, content(request))
     return Response(200)

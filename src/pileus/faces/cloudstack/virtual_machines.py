@@ -9,13 +9,14 @@ from uuid import UUID
 from pileus.core.block.records import VolumeKind
 from pileus.core.cloud import Look
 from pileus.core.compute import consoles, servers
-from pileus.core.compute.records import Host, Server, State
+from pileus.core.compute.records import Host, Server, ServerGroup, ServerGroupMember, State
 from pileus.core.errors import Conflict, Invalid
 from pileus.core.listing import Page, owned
 from pileus.core.network.ports import NicWant
 from pileus.core.network.records import Port, PortUse
 from pileus.core.operations import Accepted
 from pileus.faces.cloudstack import owners
+from pileus.faces.cloudstack.affinity_groups import chosen
 from pileus.faces.cloudstack.commands import FACE, Call, Listed, Shown, command
 from pileus.faces.cloudstack.errors import invalid, invalid_id
 from pileus.faces.cloudstack.paging import window
@@ -54,7 +55,11 @@ class Deploy(Placed):
     )
     groups: tuple[UUID, ...] = param("securitygroupids", "security groups of its interfaces", default=())
     start: bool = param("startvm", "false: leave it stopped", default=True)
+    pod: UUID | None = param("podid", "the pod to be in, for administrators", default=None)
+    cluster: UUID | None = param("clusterid", "the cluster to be in, for administrators", default=None)
     host: UUID | None = param("hostid", "the host to be on, for administrators", default=None)
+    server_groups: tuple[UUID, ...] = param("affinitygroupids", "affinity groups to be in", default=())
+    group_names: tuple[str, ...] = param("affinitygroupnames", "the same, by name", default=())
     details: dict[str, str] = param("details", "key and value pairs that are kept with it", default={})
     password: str = param("password", "password of its administrator, for guests that take one", default="")
 
@@ -72,6 +77,7 @@ class ListServers(TaggedListing):
     image: UUID | None = param("templateid", "list by template", default=None)
     size: UUID | None = param("serviceofferingid", "list by service offering", default=None)
     key_pair: str = param("keypair", "list by SSH key pair", default="")
+    group: UUID | None = param("affinitygroupid", "list by affinity group", default=None)
     user: UUID | None = param("userid", "list by the user that made it", default=None)
     details: tuple[str, ...] = param("details", "what to show; min: without networks and groups", default=())
     user_data: bool = param("userdata", "whether to show the user data", default=False)
@@ -130,7 +136,10 @@ async def deploy(call: Call, params: Deploy) -> Accepted:
         key_name=pairs[0] if pairs else "",
         user_data=decoded(call, params.user_data),
         zone=params.zone,
+        pod=params.pod,
+        cluster=params.cluster,
         host=params.host,
+        server_groups=await chosen(call, caller, caller.home, params.server_groups, params.group_names),
         admin_password=params.password,
         start=params.start,
         facets={FACE: {"details": params.details}} if params.details else {},
@@ -264,6 +273,12 @@ async def filters(call: Call, look: Look, params: ListServers) -> dict[str, Any]
         ports = await look.list(Port, network=params.network, use=PortUse.SERVER)
         inside = {port.device for port in ports if port.device}
         keys = keys & inside if keys else inside
+        if not keys:
+            return None
+    if params.group is not None:
+        await call.caller.find(look.rows, ServerGroup, params.group, "server_group.read")
+        members = {member.server for member in await look.list(ServerGroupMember, group=params.group)}
+        keys = keys & members if keys else members
         if not keys:
             return None
     if keys:

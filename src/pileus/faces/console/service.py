@@ -2,18 +2,30 @@
 
 import msgspec
 
+from pileus.core import tickets
 from pileus.core.caller import Caller
 from pileus.core.errors import Unauthenticated
 from pileus.core.identity import access
+from pileus.core.identity.access import Session
 from pileus.faces.wire import Request, Service
 
-FACE = "console"
+FACE, PREFIX = "console", "/console"
 ADMIN = "role:admin"
 OWNER = "role:admin or (role:member and project_id:%(project_id)s)"
 READER = "role:admin or role:reader"
+EVENTS, TICKETS = "/events", "/events/tickets"
+TICKETED = frozenset({f"{PREFIX}{EVENTS}", f"{PREFIX}{EVENTS}/ws"})
+"""Where a ticket is as good as a token."""
 POLICIES = {
     "console:operations:read": READER,
     "console:operations:cancel": OWNER,
+    "console:operations:retry": OWNER,
+    "console:events:read": READER,
+    "console:alerts:read": READER,
+    "console:alerts:write": ADMIN,
+    "console:placement:explain": READER,
+    "console:webhooks:read": READER,
+    "console:webhooks:write": OWNER,
 }
 """Rules of the console's own; what depends on the object (its project) the core decides."""
 
@@ -24,10 +36,21 @@ async def authenticate(request: Request) -> Caller:
     if not text:
         scheme, _, credential = request.headers.get("authorization", "").partition(" ")
         text = credential.strip() if scheme.lower() == "bearer" else ""
-    if not text:
+    ticket = request.query.get("ticket", "") if request.path in TICKETED and request.method == "GET" else ""
+    if text:
+        found = await access.present(request.cloud, text)
+    elif ticket:
+        found = await tickets.redeem(request.cloud, ticket, tickets.EVENTS)
+    else:
         raise Unauthenticated("The request you have made requires authentication.")
-    found = await access.present(request.cloud, text)
-    return msgspec.structs.replace(found.caller, request=request.id, face=FACE)
+    request.state["session"] = found
+    return msgspec.structs.replace(found.caller, request=request.id, trace=request.trace, face=FACE)
 
 
-SERVICE = Service("console", "/console", authenticate=authenticate, policies=POLICIES)
+def session_of(request: Request) -> Session:
+    """Of an authenticated request: the token behind it, for what goes on longer than the request."""
+    session: Session = request.state["session"]
+    return session
+
+
+SERVICE = Service("console", PREFIX, authenticate=authenticate, policies=POLICIES)

@@ -31,7 +31,7 @@ async def authenticate(request: Request) -> Caller:
         raise Unauthenticated(UNAUTHENTICATED)
     found = await access.present(request.cloud, text)
     request.state["session"] = found
-    return msgspec.structs.replace(found.caller, request=request.id, face=FACE)
+    return msgspec.structs.replace(found.caller, request=request.id, trace=request.trace, face=FACE)
 
 
 def session(request: Request) -> Session:

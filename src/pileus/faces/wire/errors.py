@@ -18,6 +18,7 @@ class WireKind(Enum):
     BAD_METHOD = (405, "method not allowed")
     BAD_VERSION = (400, "malformed version")
     VERSION_RANGE = (406, "version out of range")
+    GONE = (410, "no longer kept")
     INTERNAL = (500, "internal error")
 
     @property

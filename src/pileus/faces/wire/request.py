@@ -11,6 +11,7 @@ from pileus.faces.wire.errors import Disconnected
 from pileus.faces.wire.policy import Enforcer
 from pileus.faces.wire.query import Query, parse
 from pileus.faces.wire.versions import UNVERSIONED, Version
+from pileus.tracing import traceparent
 
 if TYPE_CHECKING:
     from pileus.core.caller import Caller
@@ -103,6 +104,11 @@ class Request:
     @property
     def anonymous(self) -> bool:
         return self._caller is None
+
+    @property
+    def trace(self) -> str:
+        """W3C traceparent of the request's span, for the caller to carry."""
+        return traceparent()
 
     async def authenticate(self) -> "Caller":
         """Ask the service's hook once; public operations call this when a token is optional."""

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import libvirt
 
+from pileus import tracing
 from pileus.drivers.errors import DriverError, Missing, Refused, Unreachable
 
 T = TypeVar("T")
@@ -43,6 +44,7 @@ class Connection:
         self._lock = threading.Lock()
         self._connection: libvirt.virConnect | None = None
 
+    @tracing.calls("libvirt")
     async def run(
         self, what: str, call: Callable[[libvirt.virConnect], T], *, patience: float = PATIENCE
     ) -> T:
@@ -50,7 +52,8 @@ class Connection:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(patience):
-                return await loop.run_in_executor(self._pool, partial(self._call, what, call))
+                work = tracing.carried(partial(self._call, what, call))
+                return await loop.run_in_executor(self._pool, work)
         except TimeoutError as error:
             raise Unreachable(f"{what}: libvirt gave no answer in {patience:.0f} s") from error
 

@@ -1,7 +1,7 @@
 """One of our guests as libvirt holds it. Everything here blocks: it runs in the connection's threads."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Self
 from uuid import UUID
 from xml.etree.ElementTree import Element
@@ -11,7 +11,7 @@ import libvirt_qemu  # type: ignore[import-untyped, unused-ignore]
 
 from pileus.drivers.errors import Missing, Refused
 from pileus.drivers.hypervisor.libvirt import xml
-from pileus.drivers.hypervisor.protocol import Disk, Nic, Power
+from pileus.drivers.hypervisor.protocol import Disk, Held, Nic, Power
 from pileus.drivers.hypervisor.reactions import Verb, must_act
 
 _UNDEFINE = (
@@ -45,7 +45,7 @@ class Domain:
         self.handle = handle
 
     @classmethod
-    def lookup(cls, connection: libvirt.virConnect, cloud: str, guest: UUID) -> Self | None:
+    def lookup(cls, connection: libvirt.virConnect, marks: Collection[str], guest: UUID) -> Self | None:
         """None when libvirt knows no such domain, or it belongs to somebody else."""
         try:
             handle = connection.lookupByUUIDString(str(guest))
@@ -53,11 +53,11 @@ class Domain:
             if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
                 return None
             raise
-        return cls(guest, handle) if is_ours(handle, cloud) else None
+        return cls(guest, handle) if is_ours(handle, marks) else None
 
     @classmethod
-    def find(cls, connection: libvirt.virConnect, cloud: str, guest: UUID) -> Self:
-        found = cls.lookup(connection, cloud, guest)
+    def find(cls, connection: libvirt.virConnect, marks: Collection[str], guest: UUID) -> Self:
+        found = cls.lookup(connection, marks, guest)
         if found is None:
             raise Missing(f"libvirt knows no guest {guest}")
         return found
@@ -71,6 +71,18 @@ class Domain:
         if state == libvirt.VIR_DOMAIN_PAUSED and reason in _PASSING:
             return _PASSING[reason]
         return _OF_RUNNING.get(state, Power.ON)
+
+    def held(self, root: Element, *, marked: bool) -> Held:
+        """As its description says."""
+        disks, nics = frozenset(xml.disks(root)), frozenset(xml.nics(root))
+        return Held(power=self.power(), marked=marked, disks=disks, nics=nics)
+
+    def claim(self, cloud: str) -> None:
+        flags = libvirt.VIR_DOMAIN_AFFECT_CONFIG
+        if self.handle.isActive():
+            flags |= libvirt.VIR_DOMAIN_AFFECT_LIVE
+        element = libvirt.VIR_DOMAIN_METADATA_ELEMENT
+        self.handle.setMetadata(element, xml.of(cloud), "pileus", xml.NAMESPACE, flags)
 
     def must(self, verb: Verb) -> bool:
         return must_act(verb, self.guest, self.power())
@@ -212,14 +224,19 @@ class Domain:
         return answer["return"]
 
 
-def is_ours(handle: libvirt.virDomain, cloud: str) -> bool:
+def is_ours(handle: libvirt.virDomain, marks: Collection[str]) -> bool:
+    return mark_of(handle) in marks
+
+
+def mark_of(handle: libvirt.virDomain) -> str:
+    """The cloud that a domain names; empty when it names none, or is gone."""
     try:
         found = handle.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, xml.NAMESPACE)
     except libvirt.libvirtError as error:
         if error.get_error_code() in (libvirt.VIR_ERR_NO_DOMAIN_METADATA, libvirt.VIR_ERR_NO_DOMAIN):
-            return False
+            return ""
         raise
-    return xml.mark(found) == cloud
+    return xml.mark(found)
 
 
 def attachable(device: Disk | Nic) -> tuple[str, UUID]:

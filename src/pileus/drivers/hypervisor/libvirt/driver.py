@@ -13,8 +13,17 @@ import msgspec
 from pileus.drivers.errors import Missing, Refused
 from pileus.drivers.hypervisor.libvirt import xml
 from pileus.drivers.hypervisor.libvirt.connection import PATIENCE, Connection
-from pileus.drivers.hypervisor.libvirt.domain import Domain, attachable, is_ours
-from pileus.drivers.hypervisor.protocol import Capabilities, Disk, Guest, HostFacts, Nic, Power, Screen
+from pileus.drivers.hypervisor.libvirt.domain import Domain, attachable, is_ours, mark_of
+from pileus.drivers.hypervisor.protocol import (
+    Capabilities,
+    Disk,
+    Guest,
+    HostFacts,
+    Nic,
+    Power,
+    Screen,
+    Survey,
+)
 from pileus.drivers.hypervisor.reactions import Verb, must_act
 
 T = TypeVar("T")
@@ -28,7 +37,7 @@ MEMORY_SECONDS = 3600.0
 
 
 class LibvirtHypervisor:
-    """Guests of one libvirt that carry the mark of one cloud: the path of its state directory."""
+    """Guests of one libvirt that carry the mark of one cloud."""
 
     def __init__(
         self,
@@ -41,8 +50,10 @@ class LibvirtHypervisor:
         openvswitch: bool = True,
         userspace: bool = False,
         logs: Path | None = None,
+        cloud: UUID | None = None,
     ) -> None:
-        """`logs`: where an own libvirtd keeps QEMU's logs; they go with their guest."""
+        """`logs`: where an own libvirtd keeps QEMU's logs; they go with their guest. `cloud`: what our guests are marked
+        by; None: the path of the state directory, as in older clouds."""
         state = state.resolve()
         name = "KVM" if virtualization == "kvm" else "QEMU"
         self.capabilities = Capabilities(
@@ -59,7 +70,8 @@ class LibvirtHypervisor:
         self._logs = logs
         self._platform = xml.Platform(
             virtualization=virtualization,
-            cloud=str(state),
+            cloud=str(cloud or state),
+            marks=frozenset({str(cloud or state), str(state)}),
             consoles=state / "consoles",
             screens=state / "run" / "vnc",
             bridge=bridge,
@@ -83,7 +95,7 @@ class LibvirtHypervisor:
                 if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
                     raise
             else:
-                if not is_ours(found.handle, self._platform.cloud):
+                if not is_ours(found.handle, self._platform.marks):
                     raise Refused(f"libvirt has a guest {guest.id} that is not of {self._platform.cloud}")
                 if not found.must(Verb.DEFINE):
                     return
@@ -118,6 +130,20 @@ class LibvirtHypervisor:
 
     async def guests(self) -> Mapping[UUID, Power]:
         return await self._connection.run("list guests", self._guests)
+
+    async def survey(self) -> Survey:
+        return await self._connection.run("look at all guests", self._survey)
+
+    async def claim(self, guest: UUID) -> None:
+        def call(connection: libvirt.virConnect) -> None:
+            handle = connection.lookupByUUIDString(str(guest))
+            owner = mark_of(handle)
+            if owner and owner not in self._platform.marks:
+                raise Refused(f"guest {guest} is another cloud's: {owner}")
+            if owner != self._platform.cloud:
+                Domain(guest, handle).claim(self._platform.cloud)
+
+        await self._connection.run(f"claim guest {guest}", call)
 
     async def attach_disk(self, guest: UUID, disk: Disk) -> None:
         await self._attach(guest, disk, xml.disk(disk, self._platform))
@@ -167,7 +193,7 @@ class LibvirtHypervisor:
         """Raises Missing when there is no such guest."""
         return await self._connection.run(
             f"{verb} guest {guest}",
-            lambda connection: call(Domain.find(connection, self._platform.cloud, guest)),
+            lambda connection: call(Domain.find(connection, self._platform.marks, guest)),
             patience=patience,
         )
 
@@ -201,13 +227,29 @@ class LibvirtHypervisor:
         found = {}
         for handle in connection.listAllDomains():
             try:
-                if is_ours(handle, self._platform.cloud):
+                if is_ours(handle, self._platform.marks):
                     guest = UUID(handle.UUIDString())
                     found[guest] = Domain(guest, handle).power()
             except libvirt.libvirtError as error:
                 if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
                     raise
         return found
+
+    def _survey(self, connection: libvirt.virConnect) -> Survey:
+        found, foreign = {}, set()
+        for handle in connection.listAllDomains():
+            try:
+                root = xml.parse(handle.XMLDesc(0 if handle.isActive() else libvirt.VIR_DOMAIN_XML_INACTIVE))
+                owner = xml.marked(root)
+                if owner and owner not in self._platform.marks:
+                    foreign.add(handle.name())
+                else:
+                    guest = UUID(handle.UUIDString())
+                    found[guest] = Domain(guest, handle).held(root, marked=owner == self._platform.cloud)
+            except libvirt.libvirtError as error:
+                if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+                    raise
+        return Survey(guests=found, foreign=frozenset(foreign))
 
     def _facts(self, connection: libvirt.virConnect) -> HostFacts:
         architecture, _, vcpus, *_ = connection.getInfo()

@@ -28,6 +28,8 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True):
     virtualization: Literal["kvm", "qemu"]
     cloud: str
     """Our mark on our domains; several clouds may share one libvirt."""
+    marks: frozenset[str] = frozenset()
+    """The same, with what we marked our domains by before."""
     consoles: Path
     screens: Path
     bridge: str = "br-int"
@@ -78,6 +80,17 @@ def parse(text: str) -> Element:
 def mark(metadata: str) -> str:
     """The cloud that a domain's metadata element names."""
     return parse(metadata).get("cloud", "")
+
+
+def of(cloud: str) -> str:
+    """The metadata element that marks a domain as a cloud's; libvirt puts it into the namespace."""
+    return _text(_e("guest", cloud=cloud))
+
+
+def marked(root: Element) -> str:
+    """The cloud that a domain names; empty when it names none."""
+    found = root.find(f"metadata/{{{NAMESPACE}}}guest")
+    return "" if found is None else found.get("cloud", "")
 
 
 def disks(root: Element) -> Mapping[UUID, Element]:

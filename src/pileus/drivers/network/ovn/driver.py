@@ -12,7 +12,7 @@ from pileus.drivers.network.ovn import networks, ports, routers
 from pileus.drivers.network.ovn.link import Link
 from pileus.drivers.network.ovn.namespaces import Namespaces, existing, namespace
 from pileus.drivers.network.ovn.rows import Difference, Handle, Owner, Replica, Row, owner
-from pileus.drivers.network.protocol import GroupSpec, Kind, NetworkSpec, PortSpec, RouterSpec
+from pileus.drivers.network.protocol import GroupSpec, Kind, NetworkSpec, PortSpec, RouterSpec, Survey
 
 SETTLE_SECONDS = 30.0
 
@@ -34,42 +34,53 @@ class Platform(Protocol):
 class OvnNetwork:
     """`patience` is how many seconds a call waits for a database that is away."""
 
-    def __init__(self, platform: Platform, *, patience: float = 5.0) -> None:
-        self._link = Link(platform.nb_socket, patience=patience)
-        self._namespaces = Namespaces(platform.ovs_socket, platform.integration_bridge)
+    def __init__(
+        self,
+        platform: Platform,
+        *,
+        patience: float = 5.0,
+        cloud: UUID | None = None,
+        notes: Path | None = None,
+    ) -> None:
+        """`cloud`: what our rows are marked by besides, where several clouds share one OVN. `notes`: a directory that
+        remembers which namespaces were begun on this machine."""
+        self._link = Link(platform.nb_socket, patience=patience, cloud=str(cloud or ""))
+        self._namespaces = Namespaces(platform.ovs_socket, platform.integration_bridge, notes)
         self._chassis = platform.chassis
 
-    async def apply_network(self, spec: NetworkSpec) -> None:
-        await self._apply(owner(Kind.NETWORK, spec.id), networks.rows(spec))
+    async def apply_network(self, spec: NetworkSpec) -> bool:
+        changed = await self._apply(owner(Kind.NETWORK, spec.id), networks.rows(spec))
         await self._namespaces.apply(spec)
+        return changed
 
     async def remove_network(self, network: UUID) -> None:
         await self._namespaces.remove(network)
         await self._apply(owner(Kind.NETWORK, network), ())
 
-    async def apply_port(self, spec: PortSpec) -> None:
+    async def apply_port(self, spec: PortSpec) -> bool:
         wanted = ports.port_rows(spec)
         site = ports.site_rows() if spec.secured else []
 
-        def work(replica: Replica, txn: Any) -> None:
+        def work(replica: Replica, txn: Any) -> bool:
             difference = Difference(replica, txn)
             if site:
                 difference.apply(ports.SITE, site)
             difference.apply(owner(Kind.PORT, spec.id), wanted)
+            return difference.changed
 
-        await self._link.change(work)
+        return await self._link.change(work)
 
     async def remove_port(self, port: UUID) -> None:
         await self._apply(owner(Kind.PORT, port), ())
 
-    async def apply_group(self, spec: GroupSpec) -> None:
-        await self._apply(owner(Kind.GROUP, spec.id), ports.group_rows(spec))
+    async def apply_group(self, spec: GroupSpec) -> bool:
+        return await self._apply(owner(Kind.GROUP, spec.id), ports.group_rows(spec))
 
     async def remove_group(self, group: UUID) -> None:
         await self._apply(owner(Kind.GROUP, group), ())
 
-    async def apply_router(self, spec: RouterSpec) -> None:
-        await self._apply(owner(Kind.ROUTER, spec.id), routers.rows(spec, self._chassis))
+    async def apply_router(self, spec: RouterSpec) -> bool:
+        return await self._apply(owner(Kind.ROUTER, spec.id), routers.rows(spec, self._chassis))
 
     async def remove_router(self, router: UUID) -> None:
         await self._apply(owner(Kind.ROUTER, router), ())
@@ -77,6 +88,16 @@ class OvnNetwork:
     async def known(self) -> Mapping[Kind, frozenset[UUID]]:
         owners = await self._link.look(lambda replica: replica.owners())
         return {kind: frozenset(UUID(whose.id) for whose in owners if whose.kind == kind) for kind in Kind}
+
+    async def survey(self) -> Survey:
+        owners, unmarked, foreign = await self._link.look(_everything)
+        known = {kind: frozenset(UUID(whose.id) for whose in owners if whose.kind == kind) for kind in Kind}
+        return Survey(
+            known=known,
+            unmarked=frozenset(UUID(whose.id) for whose in unmarked if whose.kind in set(Kind)),
+            foreign=foreign,
+            left=await self._namespaces.begun(),
+        )
 
     async def port_up(self, port: UUID) -> bool:
         handle = Handle(owner(Kind.PORT, port), "Logical_Switch_Port")
@@ -116,8 +137,19 @@ class OvnNetwork:
         """Name of the network namespace (`ip netns`) where the metadata service of a network is to listen."""
         return namespace(network)
 
-    async def _apply(self, whose: Owner, wanted: Sequence[Row]) -> None:
-        await self._link.change(lambda replica, txn: Difference(replica, txn).apply(whose, wanted))
+    async def _apply(self, whose: Owner, wanted: Sequence[Row]) -> bool:
+        """Whether anything had to be changed."""
+
+        def work(replica: Replica, txn: Any) -> bool:
+            difference = Difference(replica, txn)
+            difference.apply(whose, wanted)
+            return difference.changed
+
+        return await self._link.change(work)
+
+
+def _everything(replica: Replica) -> tuple[set[Owner], set[Owner], dict[str, int]]:
+    return replica.owners(), replica.unmarked() if replica.cloud else set(), replica.foreign()
 
 
 def _globals(replica: Replica) -> Any:

@@ -15,6 +15,7 @@ from ovs import poller
 from ovs.db import idl
 from ovsdbapp.backend.ovs_idl import idlutils
 
+from pileus import tracing
 from pileus.drivers.errors import DriverError, Refused, Unreachable
 from pileus.drivers.network.ovn.rows import Replica
 
@@ -44,7 +45,7 @@ class Job(Generic[T]):
     """A function of the copy and a transaction, and where its result goes."""
 
     def __init__(self, work: Callable[[Replica, Any], T], seconds: float) -> None:
-        self.work = work
+        self.work = tracing.carried(work)
         self.deadline = time.monotonic() + seconds
         self.result: Future[T] = Future()
 
@@ -56,8 +57,9 @@ class Job(Generic[T]):
 class Link:
     """Reconnects by itself. While the server is away, calls wait `patience` seconds and raise Unreachable."""
 
-    def __init__(self, socket: Path, *, patience: float = 5.0) -> None:
+    def __init__(self, socket: Path, *, patience: float = 5.0, cloud: str = "") -> None:
         self.socket = socket
+        self._cloud = cloud
         self._patience = patience
         self._jobs: deque[Job[Any]] = deque()
         self._closing = threading.Event()
@@ -67,6 +69,7 @@ class Link:
         self._thread = threading.Thread(target=self._serve, name="ovn northbound", daemon=True)
         self._begun = False
 
+    @tracing.calls("ovn")
     async def change(self, work: Callable[[Replica, Any], T], seconds: float | None = None) -> T:
         """Run `work` in one transaction; it may run again when the database changed under it.
 
@@ -129,7 +132,7 @@ class Link:
             return None
         for table in TABLES:
             schema.register_table(table)
-        return Replica(idl.Idl(remote, schema))
+        return Replica(idl.Idl(remote, schema), self._cloud)
 
     def _abandon(self, replica: Replica | None) -> None:
         if replica is not None:

@@ -21,7 +21,11 @@ def namespace(network: UUID) -> str:
 
 
 class Namespaces:
-    def __init__(self, switch: Path, bridge: str) -> None:
+    """`notes`: a directory with a file for every network whose namespace was begun here and not removed since. So what
+    a killed process left is found by its name, and is known to be ours."""
+
+    def __init__(self, switch: Path, bridge: str, notes: Path | None = None) -> None:
+        self._notes = notes
         self._vsctl = ("ovs-vsctl", f"--db=unix:{switch}", "--timeout=20")
         self._bridge = bridge
         self._locks: dict[UUID, asyncio.Lock] = {}
@@ -39,10 +43,29 @@ class Namespaces:
             await self._remove(network)
         self._locks.pop(network, None)
 
+    async def begun(self) -> frozenset[UUID]:
+        """The networks of which there is, or was being made, a namespace."""
+        return await asyncio.to_thread(self._noted)
+
+    def _noted(self) -> frozenset[UUID]:
+        if self._notes is None or not self._notes.is_dir():
+            return frozenset()
+        return frozenset(UUID(path.name) for path in self._notes.iterdir())
+
+    def _note(self, network: UUID, begun: bool) -> None:
+        if self._notes is None:
+            return
+        if begun:
+            self._notes.mkdir(parents=True, exist_ok=True, mode=0o700)
+            (self._notes / str(network)).touch()
+        else:
+            (self._notes / str(network)).unlink(missing_ok=True)
+
     async def _make(self, spec: NetworkSpec, address: Address) -> None:
         name = namespace(spec.id)
         if not await asyncio.to_thread(_there, name):
             await self._remove(spec.id)
+            await asyncio.to_thread(self._note, spec.id, True)
             await self._create(name)
         await _batch(_inside(spec, address), "-n", name)
         await run("ip", "link", "set", name, "mtu", str(spec.mtu), "up")
@@ -69,6 +92,7 @@ class Namespaces:
             await run("ip", "link", "delete", name)
         if held:
             await run("ip", "netns", "delete", name)
+        await asyncio.to_thread(self._note, network, False)
 
 
 def _inside(spec: NetworkSpec, address: Address) -> list[str]:

@@ -14,6 +14,11 @@ from ovs.db import data, types
 from pileus.drivers.errors import Missing, Refused
 
 KIND, ID, KEY, WITHIN, MEMBER = "pileus:kind", "pileus:id", "pileus:key", "pileus:in", "pileus:member"
+CLOUD = "pileus:cloud"
+"""Which cloud a row is of, where several share one OVN. What all of them need alike (SHARED) has none."""
+SHARED = "site"
+SIGHTED = ("Logical_Switch", "Logical_Switch_Port", "Logical_Router", "Port_Group")
+"""Tables whose strange rows are counted."""
 
 CHILDREN = frozenset(
     {
@@ -83,10 +88,12 @@ def owner(kind: str, id: UUID) -> Owner:
     return Owner(kind, str(id))
 
 
-def marks(row: Row) -> dict[str, str]:
+def marks(row: Row, cloud: str = "") -> dict[str, str]:
     """The external_ids that make a row ours."""
     (kind, id), _, key = row.handle
     wanted = {KIND: kind, ID: id, KEY: key}
+    if cloud and kind != SHARED:
+        wanted[CLOUD] = cloud
     if row.within is not None:
         wanted[WITHIN] = row.within.text()
     if row.member:
@@ -97,10 +104,12 @@ def marks(row: Row) -> dict[str, str]:
 
 
 class Replica:
-    """The database's copy in memory, with our rows by owner. Used only by the link's thread."""
+    """The database's copy in memory, with the rows of one cloud by owner, and those that name none. Used only by the
+    link's thread."""
 
-    def __init__(self, idl: Any) -> None:
-        self.idl = idl
+    def __init__(self, idl: Any, cloud: str = "") -> None:
+        self.idl, self.cloud = idl, cloud
+        self._marked: set[str] = set()
         self._rows: dict[Owner, dict[str, tuple[Handle, Any]]] = {}
         self._found: dict[Handle, dict[str, Any]] = {}
         self._members: dict[Place, dict[str, Any]] = {}
@@ -114,8 +123,10 @@ class Replica:
         uuid = str(row.uuid)
         self._forget(uuid)
         marked = {} if event == "delete" else getattr(row, "external_ids", {})
-        if ID not in marked:
+        if ID not in marked or marked.get(CLOUD, self.cloud) != self.cloud:
             return
+        if marked.get(CLOUD, "") == self.cloud:
+            self._marked.add(uuid)
         handle = Handle(Owner(marked.get(KIND, ""), marked[ID]), row._table.name, marked.get(KEY, ""))
         places = tuple(place(text) for text in marked.get(MEMBER, "").split())
         self._seen[uuid] = (handle, places)
@@ -128,6 +139,7 @@ class Replica:
         if uuid not in self._seen:
             return
         handle, places = self._seen.pop(uuid)
+        self._marked.discard(uuid)
         _drop(self._rows, handle.owner, uuid)
         _drop(self._found, handle, uuid)
         for spot in places:
@@ -146,6 +158,19 @@ class Replica:
 
     def owners(self) -> set[Owner]:
         return {whose for whose in self._rows if self.owned(whose)}
+
+    def unmarked(self) -> set[Owner]:
+        """Objects of which no row names a cloud."""
+        return {whose for whose, rows in self._rows.items() if not any(uuid in self._marked for uuid in rows)}
+
+    def foreign(self) -> dict[str, int]:
+        """How many rows are not ours, by table."""
+        found = {}
+        for table in SIGHTED:
+            strange = sum(str(uuid) not in self._seen for uuid in self.idl.tables[table].rows)
+            if strange:
+                found[table] = strange
+        return found
 
 
 def _live(row: Any) -> bool:
@@ -168,6 +193,8 @@ class Difference:
         self._replica = replica
         self._txn = txn
         self._made: dict[Handle, Any] = {}
+        self.changed = False
+        """Whether anything was otherwise than wanted; marks do not count."""
 
     def apply(self, whose: Owner, wanted: Sequence[Row]) -> None:
         """`wanted` names a row before those that refer to it."""
@@ -187,6 +214,7 @@ class Difference:
                 self._update(found, wish)
 
     def _delete(self, row: Any) -> None:
+        self.changed = True
         within = row.external_ids.get(WITHIN)
         if within:
             spot = place(within)
@@ -197,6 +225,7 @@ class Difference:
             row.delete()
 
     def _insert(self, wish: Row) -> None:
+        self.changed = True
         parent = None
         if wish.within is not None:
             parent = self._find(wish.within.handle)
@@ -216,6 +245,8 @@ class Difference:
             if row._data[column] != datum:
                 if column == "external_ids":
                     self._leave(row, wish)
+                else:
+                    self.changed = True
                 row._idl.txn._write(row, row._table.columns[column], datum)
         self._join(row, wish)
 
@@ -224,6 +255,7 @@ class Difference:
         for spot in wish.member:
             holder = self._find(spot.handle)
             if holder is not None and not _holds(holder, spot.column, row.uuid):
+                self.changed = True
                 holder.addvalue(spot.column, row.uuid)
         for column in ("ports", "load_balancer", "dns_records"):
             if column in row._table.columns:
@@ -241,7 +273,7 @@ class Difference:
 
     def _values(self, wish: Row) -> dict[str, Any]:
         values = {column: self._resolve(value) for column, value in wish.columns.items()}
-        return values | {"external_ids": marks(wish)}
+        return values | {"external_ids": marks(wish, self._replica.cloud)}
 
     def _resolve(self, value: Any) -> Any:
         if not isinstance(value, Ref):

@@ -41,12 +41,18 @@ class FilePool:
         self._workspace.close()
 
     async def facts(self) -> PoolFacts:
-        found = await in_thread(os.statvfs, self._directory)
+        found = await self._workspace.do(os.statvfs, self._directory)
         return PoolFacts(
             total_bytes=found.f_blocks * found.f_frsize,
             used_bytes=(found.f_blocks - found.f_bfree) * found.f_frsize,
             available_bytes=found.f_bavail * found.f_frsize,
         )
+
+    async def owner(self) -> UUID | None:
+        return await self._workspace.owner()
+
+    async def claim(self, cloud: UUID) -> None:
+        await self._workspace.claim(cloud)
 
     async def has_base(self, image: UUID) -> bool:
         return self._base(image).exists()
@@ -158,10 +164,10 @@ class FilePool:
                 part.unlink(missing_ok=True)
 
     async def volumes(self) -> Mapping[UUID, int]:
-        return await in_thread(occupied, self._directory / "volumes")
+        return await self._workspace.do(occupied, self._directory / "volumes")
 
     async def bases(self) -> frozenset[UUID]:
-        return frozenset(await in_thread(named, self._directory / "bases", ".qcow2"))
+        return frozenset(await self._workspace.do(named, self._directory / "bases", ".qcow2"))
 
     async def write_config_drive(self, guest: UUID, files: Mapping[str, bytes]) -> DiskPath:
         target = self._config_drive(guest)
@@ -174,7 +180,7 @@ class FilePool:
             await self._unlink(self._config_drive(guest))
 
     async def config_drives(self) -> frozenset[UUID]:
-        return frozenset(await in_thread(named, self._directory / "configdrives", ".iso"))
+        return frozenset(await self._workspace.do(named, self._directory / "configdrives", ".iso"))
 
     def _volume(self, volume: UUID) -> Path:
         return self._directory / "volumes" / f"{volume}.qcow2"

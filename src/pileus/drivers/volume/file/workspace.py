@@ -16,6 +16,8 @@ from pileus.drivers.volume.file.threads import in_thread
 
 P = ParamSpec("P")
 T = TypeVar("T")
+MARK = "cloud"
+"""File that names the cloud whose directory it is: several clouds may be given the same one by mistake."""
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -51,6 +53,25 @@ class Workspace:
             os.close(self._lock)
             self._lock = None
             (self._tmp / f"{self._maker}.lock").unlink(missing_ok=True)
+
+    async def owner(self) -> UUID | None:
+        """Raises Refused when the directory cannot be read, as when it is not mounted."""
+        return await self.do(self._owner)
+
+    def _owner(self) -> UUID | None:
+        self.directory.stat()
+        mark = self.directory / MARK
+        return UUID(mark.read_text().strip()) if mark.exists() else None
+
+    async def claim(self, cloud: UUID) -> None:
+        held = await self.owner()
+        if held is None:
+            async with self.making(self.directory / MARK) as path:
+                path.write_text(f"{cloud}\n")
+        elif held != cloud:
+            raise Refused(
+                f"{self.directory} is of another cloud: {held}; give each cloud a directory of its own"
+            )
 
     async def do(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """A blocking call on our files, in a thread; what the file system says becomes Refused."""

@@ -2,6 +2,7 @@
 
 from pileus.faces.openstack.compute import (
     actions,
+    aggregates,
     attachments,
     extensions,
     flavors,
@@ -9,6 +10,7 @@ from pileus.faces.openstack.compute import (
     key_pairs,
     limits,
     places,
+    server_groups,
     server_parts,
     servers,
 )
@@ -19,6 +21,7 @@ SERVICES = (root, service)
 __all__ = [
     "SERVICES",
     "actions",
+    "aggregates",
     "attachments",
     "extensions",
     "flavors",
@@ -26,6 +29,7 @@ __all__ = [
     "key_pairs",
     "limits",
     "places",
+    "server_groups",
     "server_parts",
     "servers",
 ]

@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, UnsetType, field
 from pileus.core.compute import sizes
 from pileus.core.compute.records import Size
 from pileus.core.errors import Invalid, NotFound
+from pileus.faces.openstack import traits
 from pileus.faces.openstack.compute.parsing import (
     Name,
     Struct,
@@ -62,7 +63,7 @@ def view(request: Request, size: Size, *, extra: bool = True) -> dict[str, Any]:
     if version >= (2, 55):
         shown["description"] = size.description or None
     if version >= (2, 61) and extra and request.allowed("os_compute_api:os-flavor-extra-specs:index"):
-        shown["extra_specs"] = size.extra_specs
+        shown["extra_specs"] = sizes.specs(size)
     return shown
 
 
@@ -208,7 +209,7 @@ SpecValue = Annotated[str, Meta(max_length=255)] | int | float
 
 @service.operation("GET", SPECS, policy="os_compute_api:os-flavor-extra-specs:index")
 async def specs(request: Request, flavor: str) -> dict[str, Any]:
-    return {"extra_specs": (await sizes.show(request.cloud, request.caller, flavor)).extra_specs}
+    return {"extra_specs": sizes.specs(await sizes.show(request.cloud, request.caller, flavor))}
 
 
 @service.operation(
@@ -219,13 +220,24 @@ async def specs(request: Request, flavor: str) -> dict[str, Any]:
 )
 async def add_specs(request: Request, flavor: str, body: dict[str, Any]) -> dict[str, Any]:
     given = {known: str(value) for known, value in body.items()}
+    check_traits(given)
     await sizes.set_specs(request.cloud, request.caller, flavor, given)
     return {"extra_specs": given}
 
 
+def check_traits(given: dict[str, str]) -> None:
+    for known, value in given.items():
+        word = known.removeprefix(sizes.TRAIT)
+        if word != known and (not traits.legal(word) or value not in ("required", "forbidden")):
+            raise Invalid(
+                f"Invalid extra spec {known}={value}: write trait:NAME=required or forbidden, with a standard "
+                "trait's name or one that begins with CUSTOM_."
+            )
+
+
 @service.operation("GET", SPECS + "/{spec}", policy="os_compute_api:os-flavor-extra-specs:show")
 async def show_spec(request: Request, flavor: str, spec: str) -> dict[str, Any]:
-    held = (await sizes.show(request.cloud, request.caller, flavor)).extra_specs
+    held = sizes.specs(await sizes.show(request.cloud, request.caller, flavor))
     if spec not in held:
         raise NotFound("Flavor extra spec", f"{spec} of flavor {flavor}")
     return {spec: held[spec]}
@@ -241,6 +253,7 @@ async def put_spec(request: Request, flavor: str, spec: str, body: dict[str, Any
     if list(body) != [spec]:
         raise Invalid("Request body and URI mismatch")
     given = {spec: str(body[spec])}
+    check_traits(given)
     await sizes.set_specs(request.cloud, request.caller, flavor, given)
     return given
 

@@ -13,7 +13,14 @@ from pileus.faces.openstack.compute.service import service
 from pileus.faces.wire import Request
 
 ONE = "/os-quota-sets/{project}"
-KEPT = {"instances": "servers", "cores": "vcpus", "ram": "memory_mib", "key_pairs": "key_pairs"}
+KEPT = {
+    "instances": "servers",
+    "cores": "vcpus",
+    "ram": "memory_mib",
+    "key_pairs": "key_pairs",
+    "server_groups": "server_groups",
+    "server_group_members": "server_group_members",
+}
 """The quotas that this service keeps, by the core's names."""
 NETWORK = {
     "floating_ips": "addresses",
@@ -21,7 +28,7 @@ NETWORK = {
     "security_group_rules": "security_rules",
     "networks": "networks",
 }
-FIXED = {"metadata_items": MAX_METADATA, "server_groups": 0, "server_group_members": 0}
+FIXED = {"metadata_items": MAX_METADATA}
 FILES = {"injected_files": 0, "injected_file_content_bytes": 0, "injected_file_path_bytes": 0}
 
 
@@ -59,12 +66,12 @@ async def limits(request: Request) -> dict[str, Any]:
         "maxTotalRAMSize": used["memory_mib"][1],
         "maxTotalKeypairs": used["key_pairs"][1],
         "maxServerMeta": MAX_METADATA,
-        "maxServerGroups": 0,
-        "maxServerGroupMembers": 0,
+        "maxServerGroups": used["server_groups"][1],
+        "maxServerGroupMembers": used["server_group_members"][1],
         "totalInstancesUsed": used["servers"][0],
         "totalCoresUsed": used["vcpus"][0],
         "totalRAMUsed": used["memory_mib"][0],
-        "totalServerGroupsUsed": 0,
+        "totalServerGroupsUsed": used["server_groups"][0],
     }
     if version < (2, 36):
         absolute |= {

@@ -7,10 +7,10 @@ from uuid import UUID, uuid5
 
 from msgspec import UNSET, UnsetType
 
-from pileus.core.compute import hosts
-from pileus.core.compute.records import Host, Server, Zone
+from pileus.core.compute import host_groups, hosts
+from pileus.core.compute.records import Host, Server
 from pileus.core.errors import Invalid, NotFound
-from pileus.faces.openstack.compute.parsing import Struct, truthy
+from pileus.faces.openstack.compute.parsing import Struct, truth, truthy
 from pileus.faces.openstack.compute.server_filters import one_number
 from pileus.faces.openstack.compute.service import MAX_LIMIT, service
 from pileus.faces.openstack.wire import SECONDS
@@ -23,26 +23,38 @@ CONTROLLERS = ("nova-conductor", "nova-scheduler")
 
 @service.operation("GET", "/os-availability-zone", policy="os_compute_api:os-availability-zone:list")
 async def zones(request: Request) -> dict[str, Any]:
-    found = await hosts.zones(request.cloud)
-    return {"availabilityZoneInfo": [zone_view(zone, None) for zone in found]}
+    found = await host_groups.zones(request.cloud)
+    return {"availabilityZoneInfo": [zone_view(name, enabled, None) for name, enabled in found]}
 
 
-def zone_view(zone: Zone, listed: dict[str, Any] | None) -> dict[str, Any]:
-    return {"zoneName": zone.name, "zoneState": {"available": zone.enabled}, "hosts": listed}
+def zone_view(name: str, enabled: bool, listed: dict[str, Any] | None) -> dict[str, Any]:
+    return {"zoneName": name, "zoneState": {"available": enabled}, "hosts": listed}
 
 
 @service.operation("GET", "/os-availability-zone/detail", policy="os_compute_api:os-availability-zone:detail")
 async def zones_in_detail(request: Request) -> dict[str, Any]:
+    async with request.cloud.view() as look:
+        found = await host_groups.by_zone(look)
     shown = []
-    for zone, members in await hosts.hosts_by_zone(request.cloud, request.caller):
+    for name, enabled, members in found:
         listed = {
             host.hostname: {
-                "nova-compute": {"available": host.up, "active": host.enabled, "updated_at": stamp(host)}
+                "nova-compute": {"available": host.up, "active": open_to_new(host), "updated_at": stamp(host)}
             }
             for host in members
         }
-        shown.append(zone_view(zone, listed))
+        shown.append(zone_view(name, enabled, listed))
     return {"availabilityZoneInfo": shown}
+
+
+def open_to_new(host: Host) -> bool:
+    return host.enabled and not host.maintenance
+
+
+def reason(host: Host) -> str | None:
+    if host.maintenance:
+        return f"In maintenance. {host.disabled_reason}".strip()
+    return host.disabled_reason or None
 
 
 def stamp(host: Host) -> str:
@@ -61,7 +73,7 @@ def brief(request: Request, host: Host) -> dict[str, Any]:
         "id": host_key(request, host),
         "hypervisor_hostname": host.hostname,
         "state": "up" if host.up else "down",
-        "status": "enabled" if host.enabled else "disabled",
+        "status": "enabled" if open_to_new(host) else "disabled",
     }
 
 
@@ -74,7 +86,7 @@ def full(request: Request, host: Host) -> dict[str, Any]:
         "service": {
             "id": host_key(request, host),
             "host": host.hostname,
-            "disabled_reason": host.disabled_reason or None,
+            "disabled_reason": reason(host),
         },
     }
     if version >= (2, 88):
@@ -158,7 +170,7 @@ async def detail_hypervisors(request: Request) -> dict[str, Any]:
     "GET", "/os-hypervisors/statistics", policy="os_compute_api:os-hypervisors:statistics", until=(2, 87)
 )
 async def statistics(request: Request) -> dict[str, Any]:
-    found = [host for host in await hosts.listing(request.cloud, request.caller) if host.enabled]
+    found = [host for host in await hosts.listing(request.cloud, request.caller) if open_to_new(host)]
     return {"hypervisor_statistics": {"count": len(found), **counts(found)}}
 
 
@@ -225,12 +237,12 @@ def service_view(request: Request, host: Host, zone: str) -> dict[str, Any]:
         "binary": "nova-compute",
         "host": host.hostname,
         "zone": zone,
-        "status": "enabled" if host.enabled else "disabled",
+        "status": "enabled" if open_to_new(host) else "disabled",
         "state": "up" if host.up else "down",
         "updated_at": stamp(host),
-        "disabled_reason": host.disabled_reason or None,
+        "disabled_reason": reason(host),
     }
-    return shown | ({"forced_down": False} if request.version >= (2, 11) else {})
+    return shown | ({"forced_down": host.forced_down} if request.version >= (2, 11) else {})
 
 
 def controller(request: Request, number: int, binary: str) -> dict[str, Any]:
@@ -256,10 +268,11 @@ async def services(request: Request) -> dict[str, Any]:
             raise Invalid(
                 f"Invalid input for query parameters. Additional properties are not allowed ('{parameter}' was unexpected)"
             )
-    named = {zone.id: zone.name for zone in await hosts.zones(request.cloud)}
     listed = [controller(request, at, binary) for at, binary in enumerate(CONTROLLERS)]
-    for host in await hosts.listing(request.cloud, request.caller):
-        listed.append(service_view(request, host, named.get(host.zone, "")))
+    held = await hosts.listing(request.cloud, request.caller)
+    async with request.cloud.view() as look:
+        named = await host_groups.zone_names(look, held)
+    listed += [service_view(request, host, named[host.id]) for host in held]
     for key in ("host", "binary"):
         if key in request.query:
             listed = [shown for shown in listed if shown[key] == request.query[key]]
@@ -282,25 +295,31 @@ async def update_service(request: Request, key: str, body: Change) -> dict[str, 
         raise Invalid(f"Invalid uuid {key[:64]}") from None
     except NotFound:
         raise NotFound("Service", key) from None
-    if body.forced_down is not UNSET:
-        raise Invalid("A host cannot be forced down here; disable it, and its state is watched.")
-    if body.status is UNSET:
-        raise Invalid("Bad request, no valid change was asked for: set status to enabled or disabled.")
-    reason = body.disabled_reason if isinstance(body.disabled_reason, str) else ""
-    if body.status not in ("enabled", "disabled"):
+    given = body.disabled_reason if isinstance(body.disabled_reason, str) else ""
+    if body.status is UNSET and (body.forced_down is UNSET or given):
+        raise Invalid("No updates were requested. Fields 'status' or 'forced_down' must be specified.")
+    if body.status not in (UNSET, "enabled", "disabled"):
         raise Invalid(
             f"Invalid input for field/attribute status. Value: {body.status}. It is enabled or disabled."
         )
-    if reason and body.status == "enabled":
+    if given and body.status == "enabled":
         raise Invalid("Specifying disabled_reason when status is enabled is invalid.")
-    return {"service": await switched(request, host, body.status == "enabled", reason)}
+    if body.status is not UNSET:
+        host = await switched(request, host, body.status == "enabled", given)
+    if body.forced_down is not UNSET:
+        host = await hosts.force_down(request.cloud, request.caller, host.id, body.forced_down)
+    return {"service": await shown_service(request, host)}
 
 
-async def switched(request: Request, host: Host, enabled: bool, reason: str) -> dict[str, Any]:
-    check_reason(reason)
-    changed = await hosts.enable(request.cloud, request.caller, host.id, enabled, reason=reason)
-    named = {zone.id: zone.name for zone in await hosts.zones(request.cloud)}
-    return service_view(request, changed, named.get(changed.zone, ""))
+async def switched(request: Request, host: Host, enabled: bool, text: str) -> Host:
+    check_reason(text)
+    return await hosts.enable(request.cloud, request.caller, host.id, enabled, reason=text)
+
+
+async def shown_service(request: Request, host: Host) -> dict[str, Any]:
+    async with request.cloud.view() as look:
+        named = await host_groups.zone_names(look, [host])
+    return service_view(request, host, named[host.id])
 
 
 def check_reason(reason: str) -> None:
@@ -312,21 +331,30 @@ class OldChange(Struct, frozen=True, kw_only=True):
     host: str
     binary: str
     disabled_reason: str | None = None
-    forced_down: bool | None = None
+    forced_down: bool | str | None = None
 
 
 @service.operation(
     "PUT", "/os-services/{action}", policy="os_compute_api:os-services:update", body=OldChange, until=(2, 52)
 )
 async def update_service_before(request: Request, action: str, body: OldChange) -> dict[str, Any]:
-    """Enable, disable or disable-log-reason, by host."""
-    if action not in ("enable", "disable", "disable-log-reason"):
+    """Enable, disable, disable-log-reason or force-down, by host."""
+    if action == "force-down" and request.version < (2, 11):
+        raise NotFound("Action", action)
+    if action not in ("enable", "disable", "disable-log-reason", "force-down"):
         raise NotFound("Action", action)
     if action == "disable-log-reason" and not body.disabled_reason:
         raise Invalid("Missing disabled reason field")
     async with request.cloud.view() as look:
         host = await hosts.named(look, body.host)
-    reason = body.disabled_reason or "" if action == "disable-log-reason" else ""
-    shown = await switched(request, host, action == "enable", reason)
-    answer = {"host": host.hostname, "binary": body.binary, "status": shown["status"]}
-    return {"service": answer | ({"disabled_reason": reason} if reason else {})}
+    answer: dict[str, Any] = {"host": host.hostname, "binary": body.binary}
+    if action == "force-down":
+        if body.forced_down is None:
+            raise Invalid("Missing forced_down field")
+        down = truth(body.forced_down, "forced_down")
+        changed = await hosts.force_down(request.cloud, request.caller, host.id, down)
+        return {"service": answer | {"forced_down": changed.forced_down}}
+    text = body.disabled_reason or "" if action == "disable-log-reason" else ""
+    changed = await switched(request, host, action == "enable", text)
+    answer["status"] = "enabled" if open_to_new(changed) else "disabled"
+    return {"service": answer | ({"disabled_reason": text} if text else {})}

@@ -24,7 +24,7 @@ RULES = {
         "os-attach-interfaces:show os-volumes-attachments:index os-volumes-attachments:show "
         "os-security-groups:list os-flavor-extra-specs:index os-flavor-extra-specs:show "
         "os-quota-sets:show os-flavor-access limits "
-        "os-simple-tenant-usage:show"
+        "os-simple-tenant-usage:show os-server-groups:index os-server-groups:show"
     ),
     MEMBER: (
         "servers:create servers:update servers:delete servers:start servers:stop servers:reboot "
@@ -36,7 +36,7 @@ RULES = {
         "os-deferred-delete:restore os-deferred-delete:force os-attach-interfaces:create "
         "os-attach-interfaces:delete os-volumes-attachments:create os-volumes-attachments:update "
         "os-volumes-attachments:delete os-security-groups:add os-security-groups:remove "
-        "os-floating-ips:add os-floating-ips:remove"
+        "os-floating-ips:add os-floating-ips:remove os-server-groups:create os-server-groups:delete"
     ),
     ADMIN: (
         "servers:index:get_all_tenants servers:detail:get_all_tenants servers:create:forced_host "
@@ -49,7 +49,10 @@ RULES = {
         "os-hypervisors:search os-hypervisors:servers os-hypervisors:uptime "
         "os-services:list os-services:update os-services:delete os-availability-zone:detail "
         "os-quota-sets:update os-quota-sets:delete os-quota-sets:detail os-instance-actions:events "
-        "os-flavor-access:list limits:other_project os-instance-actions:events:details"
+        "os-flavor-access:list limits:other_project os-instance-actions:events:details "
+        "os-aggregates:index os-aggregates:create os-aggregates:show os-aggregates:update os-aggregates:delete "
+        "os-aggregates:add_host os-aggregates:remove_host os-aggregates:set_metadata "
+        "os-server-groups:index:all_projects"
     ),
     ANY: "os-quota-sets:defaults os-availability-zone:list extensions",
     "rule:admin_or_owner_user": "os-keypairs:index os-keypairs:show os-keypairs:create os-keypairs:delete",

@@ -14,6 +14,7 @@ from pileus.core.compute.records import Server, State
 from pileus.core.errors import Forbidden, Invalid, NotFound
 from pileus.faces.openstack.compute import words
 from pileus.faces.openstack.compute.parsing import FALSE, truthy
+from pileus.faces.openstack.compute.server_view import FACET, PINNED
 from pileus.faces.openstack.compute.service import MAX_LIMIT
 from pileus.faces.wire import Request, page, window
 from pileus.faces.wire.paging import Page
@@ -228,7 +229,7 @@ async def listed(request: Request, kind: str) -> Page[Server]:
         **wanted.equals,
     )
     if wanted.picture_tests:
-        shown = await pictures.several(request.cloud, found)
+        shown = await pictures.several(request.cloud, found, face=FACET)
         accept = all_of(wanted.picture_tests)
         found = [picture.server for picture in shown if accept(picture)][: size + 1]
     return page(request, found, limit, MAX_LIMIT, key=lambda server: server.id)
@@ -445,7 +446,7 @@ def by_address(given: dict[str, str]) -> list[Callable[[Picture], bool]]:
             tests.append(lambda picture, of=expression: any(of.search(text) for text in texts_of(picture)))  # type: ignore[misc]
     if "availability_zone" in given:
         zone = given["availability_zone"]
-        tests.append(lambda picture: picture.zone is not None and picture.zone.name == zone)
+        tests.append(lambda picture: zone == (picture.facet.get(PINNED) or picture.zone_name))
     return tests
 
 

@@ -8,8 +8,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType, field
 
 from pileus.core.block.records import VolumeKind
-from pileus.core.compute import hosts, servers, sizes
-from pileus.core.compute.records import Zone
+from pileus.core.compute import host_groups, hosts, server_groups, servers, sizes
+from pileus.core.compute.host_groups import Wanted
 from pileus.core.compute.servers import Deploy, DiskWant, Source
 from pileus.core.errors import CoreError, Invalid, NotFound
 from pileus.core.network import groups
@@ -30,7 +30,7 @@ from pileus.faces.openstack.compute.parsing import (
     sent,
     truth,
 )
-from pileus.faces.openstack.compute.server_view import FACET
+from pileus.faces.openstack.compute.server_view import FACET, PINNED
 from pileus.faces.wire import Request, Span
 
 Loose = bool | str | int
@@ -127,13 +127,15 @@ async def deployment(request: Request, body: CreateBody) -> Deploy:
     """The request in the core's words. What it names and does not exist is bad input here, not a missing page."""
     want, version = body.server, request.version
     refuse_out_of_version(sent(want), SPANS, version, "server")
-    least, most = counts(want)
+    _, most = counts(want)
     try:
         size = await sizes.show(request.cloud, request.caller, str(want.flavor))
     except NotFound:
         raise Invalid(f"Flavor {want.flavor} could not be found.") from None
     image, disks = await boot(request, want)
     zone, host = await place(request, want)
+    kept = remembered(want) | ({PINNED: zone.metadata[host_groups.ZONE]} if zone.metadata else {})
+    hints = read_hints(body.hints or body.hints_old)
     nics, none = networks(request, want)
     description = want.description if version >= (2, 19) else want.name
     return Deploy(
@@ -152,12 +154,15 @@ async def deployment(request: Request, body: CreateBody) -> Deploy:
         metadata=dict(want.metadata),
         tags=tuple(want.tags) if isinstance(want.tags, list) else (),
         config_drive=truth(want.config_drive, "config_drive"),
-        zone=zone,
+        zone=zone.zone,
         host=host,
-        apart_from=await apart(request, body.hints or body.hints_old),
+        apart_from=await others(request, hints, "different_host"),
+        together_with=await others(request, hints, "same_host"),
+        server_groups=await groups_named(request, hints),
+        host_metadata=zone.metadata,
         admin_password=want.admin_password if isinstance(want.admin_password, str) else servers.password(),
         count=most,
-        facets={FACET: remembered(want)} if remembered(want) or least != most or most > 1 else {},
+        facets={FACET: kept} if kept or most > 1 else {},
     )
 
 
@@ -196,8 +201,8 @@ def access_address(value: str, field_name: str) -> str:
         ) from None
 
 
-async def place(request: Request, want: CreateServer) -> tuple[UUID | None, UUID | None]:
-    """The zone and host by name; `zone:host` forces a host."""
+async def place(request: Request, want: CreateServer) -> tuple[Wanted, UUID | None]:
+    """The zone (or part of one) and host by name; `zone:host` forces a host."""
     zone_name, forced = "", ""
     if isinstance(want.availability_zone, str):
         zone_name, _, rest = want.availability_zone.partition(":")
@@ -215,14 +220,14 @@ async def place(request: Request, want: CreateServer) -> tuple[UUID | None, UUID
             )
         forced = asked
     async with request.cloud.view() as look:
-        zone = await look.one(Zone, name=zone_name) if zone_name else None
-        if zone_name and zone is None:
+        zone = await host_groups.zone_wanted(look, zone_name) if zone_name else Wanted()
+        if zone is None:
             raise Invalid("The requested availability zone is not available")
         try:
             host = await hosts.named(look, forced) if forced else None
         except NotFound:
             raise Invalid(f"Compute host {forced} could not be found.") from None
-    return zone.id if zone else None, host.id if host else None
+    return zone, host.id if host else None
 
 
 def networks(request: Request, want: CreateServer) -> tuple[tuple[NicWant, ...], bool]:
@@ -283,18 +288,43 @@ async def group_named(request: Request, text: str) -> SecurityGroup:
     return found[0]
 
 
-async def apart(request: Request, hints: dict[str, Any]) -> tuple[UUID, ...]:
-    """The hosts of the servers from which the new one shall be apart; hints that are not obeyed are refused."""
-    unknown = hints.keys() - {"different_host"}
-    if "group" in unknown or "same_host" in unknown:
-        raise Invalid(f"Scheduler hint {sorted(unknown)[0]} is not supported here; different_host is.")
-    named = hints.get("different_host", [])
-    listed = [named] if isinstance(named, str) else list(named)
-    found = []
-    for each in listed:
-        server = await servers.show(request.cloud, request.caller, key(str(each), "different_host"))
-        found += [server.host] if server.host else []
-    return tuple(found)
+REFUSED_HINTS = {
+    "query": "say what the host must have by the flavor's extra specs",
+    "build_near_host_ip": "use same_host or a server group",
+    "cidr": "use same_host or a server group",
+    "target_cell": "there is one cell",
+}
+"""Hints of the original that are not obeyed here, and what to do instead; unknown ones change nothing anywhere."""
+
+
+def read_hints(hints: dict[str, Any]) -> dict[str, list[str]]:
+    """Those that are obeyed, as lists of ids. Raises Invalid for those that cannot be."""
+    found: dict[str, list[str]] = {}
+    for hint, advice in REFUSED_HINTS.items():
+        if hint in hints:
+            raise Invalid(f"Scheduler hint {hint} is not supported here: {advice}.")
+    for hint in ("group", "different_host", "same_host"):
+        given = hints.get(hint, [])
+        found[hint] = [str(each) for each in (given if isinstance(given, list) else [given])]
+    return found
+
+
+async def others(request: Request, hints: dict[str, list[str]], hint: str) -> tuple[UUID, ...]:
+    """The servers of whose hosts the new one's shall be one, or none. Raises NotFound for one that is not seen."""
+    keys = [key(each, hint) for each in dict.fromkeys(hints[hint])]
+    return tuple([(await servers.show(request.cloud, request.caller, each)).id for each in keys])
+
+
+async def groups_named(request: Request, hints: dict[str, list[str]]) -> tuple[UUID, ...]:
+    wanted = [key(each, "group") for each in dict.fromkeys(hints["group"])]
+    if len(wanted) > 1:
+        raise Invalid("Scheduler hint group names several server groups; a server is made in one.")
+    for each in wanted:
+        try:
+            await server_groups.show(request.cloud, request.caller, each)
+        except NotFound:
+            raise Invalid(f"Instance group {each} could not be found.") from None
+    return tuple(wanted)
 
 
 # Disks

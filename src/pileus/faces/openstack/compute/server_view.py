@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
+from pileus.core.compute import sizes
 from pileus.core.compute.pictures import Interface, Picture
 from pileus.core.compute.records import Host, Server, Size, State
 from pileus.faces.openstack.compute.service import bookmark, links
@@ -15,6 +16,8 @@ from pileus.faces.openstack.wire import moment, seconds
 from pileus.faces.wire import Request
 
 FACET = "openstack"
+PINNED = "availability_zone"
+"""In the facet: the part of a zone that was asked for."""
 
 
 def brief(request: Request, server: Server) -> dict[str, Any]:
@@ -42,7 +45,7 @@ def full(request: Request, picture: Picture, *, one: bool = True) -> dict[str, A
         "accessIPv4": picture.facet.get("accessIPv4", ""),
         "accessIPv6": picture.facet.get("accessIPv6", ""),
         "OS-DCF:diskConfig": picture.facet.get("diskConfig", "MANUAL"),
-        "OS-EXT-AZ:availability_zone": picture.zone.name if picture.zone else "",
+        "OS-EXT-AZ:availability_zone": picture.facet.get(PINNED) or picture.zone_name,
         "config_drive": "True" if server.config_drive else "",
         "key_name": server.key_name or None,
         "OS-SRV-USG:launched_at": plain_time(server.launched_at),
@@ -88,11 +91,12 @@ def versioned(request: Request, picture: Picture, *, one: bool) -> dict[str, Any
     if version >= (2, 63):
         shown["trusted_image_certificates"] = None
     if version >= (2, 71) and one:
-        shown["server_groups"] = []
+        shown["server_groups"] = [str(group.id) for group in picture.server_groups]
     if version >= (2, 73):
         shown["locked_reason"] = picture.facet.get("locked_reason") if server.locked else None
     if version >= (2, 96):
-        shown["pinned_availability_zone"] = picture.pinned.name if picture.pinned else None
+        pinned = picture.pinned.name if picture.pinned else None
+        shown["pinned_availability_zone"] = picture.facet.get(PINNED) or pinned
     return shown
 
 
@@ -122,7 +126,7 @@ def host_status(host: Host | None) -> str:
         return ""
     if not host.up:
         return "DOWN"
-    return "UP" if host.enabled else "MAINTENANCE"
+    return "UP" if host.enabled and not host.maintenance else "MAINTENANCE"
 
 
 @lru_cache(maxsize=8192)
@@ -151,7 +155,7 @@ def flavor(request: Request, server: Server, size: Size | None) -> dict[str, Any
         "original_name": size.name if size else ref,
     }
     if request.allowed("os_compute_api:servers:show:flavor-extra-specs"):
-        shown["extra_specs"] = size.extra_specs if size else {}
+        shown["extra_specs"] = sizes.specs(size) if size else {}
     return shown
 
 

@@ -17,7 +17,13 @@ VERSIONS = Versions(
 )
 MAX_LIMIT = 1000
 STATUSES: Mapping[Kind, int] = {**STATUS, Kind.NO_CAPACITY: 500, Kind.UNSUPPORTED: 400}
-WORDS = {"Server": "Instance", "Size": "Flavor", "Key pair": "Keypair"}
+WORDS = {
+    "Server": "Instance",
+    "Size": "Flavor",
+    "Key pair": "Keypair",
+    "ServerGroup": "Instance group",
+    "Host group": "Aggregate",
+}
 """The original's names of what was not found."""
 ACTIONS = {
     "reboot hard": "reboot",
@@ -46,6 +52,10 @@ def sentence(error: CoreError | WireError) -> str:
             return f"Instance {error.server} is not ready: {error.public}"
         case QuotaExceeded(resource="metadata_items"):
             return f"Maximum number of metadata items exceeds {error.limit}"
+        case QuotaExceeded(resource="server_groups"):
+            return "Quota exceeded, too many server groups."
+        case QuotaExceeded(resource="server_group_members"):
+            return "Quota exceeded, too many servers in group"
         case NotFound():
             return f"{WORDS.get(error.what, error.what)} {error.key} could not be found."
     return error.public

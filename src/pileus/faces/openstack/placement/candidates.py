@@ -12,8 +12,10 @@ from pileus.core.compute.records import Host
 from pileus.core.placement import reading
 from pileus.faces.openstack.placement.service import (
     BadQuery,
+    Seen,
     aggregates_match,
     answer,
+    beside,
     capacity,
     fits,
     service,
@@ -64,14 +66,18 @@ def groups(request: Request) -> dict[str, Group]:
     return found
 
 
-def meets(host: Host, wanted: dict[str, Group], request: Request) -> bool:
+def meets(host: Host, wanted: dict[str, Group], request: Request, seen: Seen) -> bool:
     version = request.version
+    inside = seen.aggregates.get(host.id, set())
     for group in wanted.values():
         if group.in_tree and uuid(group.in_tree, "in_tree") != host.id:
             return False
-        if not traits_match(host, group.required, version) or not aggregates_match(group.member_of, version):
+        if not traits_match(host, group.required, version, seen.traits):
             return False
-    return traits_match(host, request.query.all("root_required"), version) and fits(host, summed(wanted))
+        if not aggregates_match(inside, group.member_of, version):
+            return False
+    root = request.query.all("root_required")
+    return traits_match(host, root, version, seen.traits) and fits(host, summed(wanted))
 
 
 def summed(wanted: dict[str, Group]) -> dict[str, int]:
@@ -98,9 +104,8 @@ async def candidates(request: Request) -> Response:
     limit = request.query.get("limit", "")
     if limit and (not limit.isdigit() or int(limit) < 1):
         raise BadQuery(f"Invalid query string parameters: limit {limit[:20]} is not a positive number")
-    found = [
-        host for host in await reading.hosts(request.cloud, request.caller) if meets(host, wanted, request)
-    ]
+    held, seen = await reading.hosts(request.cloud, request.caller), await beside(request)
+    found = [host for host in held if meets(host, wanted, request, seen)]
     if policy == "isolate" and len(granular) > 1:
         # Each group would need a provider of its own in one tree, and no host has more than one.
         found = []

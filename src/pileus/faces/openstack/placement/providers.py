@@ -1,20 +1,29 @@
 """Resource providers and what hangs on them; allocations, usages, classes and traits."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 from uuid import UUID
 
+import msgspec
+from msgspec import Meta
+
+from pileus.core.compute import host_groups, hosts
+from pileus.core.compute import traits as written
 from pileus.core.compute.records import Host
-from pileus.core.errors import NotFound
+from pileus.core.errors import Invalid, NotFound
 from pileus.core.placement import reading
 from pileus.faces.openstack.placement.service import (
     CLASSES,
-    TRAITS,
+    DISABLED,
     BadQuery,
+    Concurrent,
     aggregates_match,
     answer,
+    beside,
     fits,
     inventory,
     known,
+    known_traits,
     resources,
     service,
     traits,
@@ -23,6 +32,7 @@ from pileus.faces.openstack.placement.service import (
     uuid,
     wanted_resources,
 )
+from pileus.faces.openstack.traits import CUSTOM, STANDARD, legal
 from pileus.faces.wire import Request, Response
 
 ONE = "/resource_providers/{provider}"
@@ -62,11 +72,17 @@ async def index(request: Request) -> Response:
     if wanted:
         equals["id"] = tuple(wanted)
     found = await reading.hosts(request.cloud, request.caller, **equals)
-    if len(wanted) > 1 or not aggregates_match(query.all("member_of"), version):
+    if len(wanted) > 1:
         found = []
     amounts = wanted_resources(query["resources"]) if "resources" in query else {}
-    required = query.all("required")
-    found = [host for host in found if fits(host, amounts) and traits_match(host, required, version)]
+    required, inside, seen = query.all("required"), query.all("member_of"), await beside(request)
+    found = [
+        host
+        for host in found
+        if fits(host, amounts)
+        and traits_match(host, required, version, seen.traits)
+        and aggregates_match(seen.aggregates.get(host.id, ()), inside, version)
+    ]
     return answer(request, {"resource_providers": [view(request, host) for host in found]})
 
 
@@ -102,13 +118,69 @@ async def usages(request: Request, provider: UUID) -> Response:
 async def aggregates(request: Request, provider: UUID) -> Response:
     host = await reading.host(request.cloud, request.caller, provider)
     more = {"resource_provider_generation": host.generation} if request.version >= (1, 19) else {}
-    return answer(request, {"aggregates": [], **more})
+    async with request.cloud.view() as look:
+        inside = (await host_groups.groups_by_host(look)).get(provider, set())
+    return answer(request, {"aggregates": sorted(str(each) for each in inside), **more})
 
 
 @service.operation("GET", ONE + "/traits", policy="placement:resource_providers:traits:list", since=(1, 6))
 async def provider_traits(request: Request, provider: UUID) -> Response:
     host = await reading.host(request.cloud, request.caller, provider)
-    return answer(request, {"traits": traits(host), "resource_provider_generation": host.generation})
+    return answer(request, shown_traits(host))
+
+
+class SetTraits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    traits: list[Annotated[str, Meta(min_length=1, max_length=255)]]
+    resource_provider_generation: int
+
+
+@service.operation(
+    "PUT",
+    ONE + "/traits",
+    policy="placement:resource_providers:traits:update",
+    body=SetTraits,
+    since=(1, 6),
+)
+async def set_traits(request: Request, provider: UUID, body: SetTraits) -> Response:
+    await reading.host(request.cloud, request.caller, provider)
+    unknown = sorted(set(body.traits) - await known_traits(request))
+    if unknown:
+        raise Invalid(f"No such trait {', '.join(unknown)}")
+    return answer(
+        request, shown_traits(await write(request, provider, body.traits, body.resource_provider_generation))
+    )
+
+
+def shown_traits(host: Host) -> dict[str, Any]:
+    return {"traits": traits(host), "resource_provider_generation": host.generation}
+
+
+async def write(
+    request: Request, provider: UUID, words: Sequence[str], generation: int | None = None
+) -> Host:
+    """Words that this API does not show stay on the host."""
+    host = await reading.host(request.cloud, request.caller, provider)
+    hidden = [word for word in host.traits if not legal(word)]
+    kept = [word for word in words if word != DISABLED]
+    try:
+        return await hosts.set_traits(
+            request.cloud, request.caller, provider, [*hidden, *kept], generation=generation
+        )
+    except hosts.Outdated:
+        raise Concurrent(
+            "Resource provider's generation already changed. Please update the generation and try again."
+        ) from None
+
+
+@service.operation(
+    "DELETE",
+    ONE + "/traits",
+    policy="placement:resource_providers:traits:delete",
+    status=204,
+    since=(1, 6),
+)
+async def drop_traits(request: Request, provider: UUID) -> None:
+    await write(request, provider, ())
 
 
 @service.operation("GET", ONE + "/allocations", policy="placement:resource_providers:allocations:list")
@@ -179,7 +251,7 @@ async def show_class(request: Request, name: str) -> Response:
 @service.operation("GET", "/traits", policy="placement:traits:list", since=(1, 6))
 async def all_traits(request: Request) -> Response:
     known(request, {"name", "associated"})
-    names = list(TRAITS)
+    names = sorted(await known_traits(request))
     filter_ = request.query.get("name", "")
     if filter_.startswith("startswith:"):
         names = [name for name in names if name.startswith(filter_.partition(":")[2])]
@@ -201,5 +273,24 @@ async def all_traits(request: Request) -> Response:
 
 @service.operation("GET", "/traits/{name}", policy="placement:traits:show", since=(1, 6), status=204)
 async def show_trait(request: Request, name: str) -> None:
-    if name not in TRAITS:
+    if name not in await known_traits(request):
         raise NotFound("Trait", name)
+
+
+@service.operation("PUT", "/traits/{name}", policy="placement:traits:update", since=(1, 6), status=201)
+async def make_trait(request: Request, name: str) -> Response:
+    """204 for one that there is already."""
+    if not CUSTOM.fullmatch(name):
+        raise Invalid(
+            "The trait is invalid. A valid trait must be no longer than 255 characters, start with the prefix "
+            '"CUSTOM_" and use following characters: "A"-"Z", "0"-"9" and "_"'
+        )
+    new = await written.make(request.cloud, request.caller, name)
+    return Response(201 if new else 204, None, {"location": f"{request.prefix}/traits/{name}"})
+
+
+@service.operation("DELETE", "/traits/{name}", policy="placement:traits:delete", since=(1, 6), status=204)
+async def forget_trait(request: Request, name: str) -> None:
+    if name in STANDARD:
+        raise Invalid(f"Cannot delete standard trait {name}.")
+    await written.forget(request.cloud, request.caller, name)

@@ -1,12 +1,18 @@
 """The placement API's frame: versions, policy, refusals, and hosts in its words."""
 
+from collections.abc import Collection, Container
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
+from pileus.core.compute import host_groups
+from pileus.core.compute import traits as written
 from pileus.core.compute.records import Host
-from pileus.core.errors import CoreError, Invalid
+from pileus.core.errors import Conflict, CoreError, Invalid
 from pileus.core.placement.records import Claim
 from pileus.faces.openstack import wire
+from pileus.faces.openstack.traits import STANDARD, legal
 from pileus.faces.wire import Request, Response, Service, Versions, WireError, WireKind
 
 VERSIONS = Versions("placement", (1, 0), (1, 39))
@@ -18,7 +24,9 @@ RULES = (
     "resource_providers:traits:list resource_providers:allocations:list allocations:list "
     "allocation_candidates:list resource_classes:list resource_classes:show traits:list traits:show"
 )
+WRITES = "resource_providers:traits:update resource_providers:traits:delete traits:update traits:delete"
 POLICIES = {f"placement:{name}": ADMIN for name in RULES.split()} | {"placement:usages": READERS}
+POLICIES |= {f"placement:{name}": "role:admin" for name in WRITES.split()}
 FRESH = {"cache-control": "no-cache"}
 
 
@@ -39,6 +47,10 @@ class Errors(wire.Errors):
 
 class BadQuery(Invalid):
     code = "placement.query.bad_value"
+
+
+class Concurrent(Conflict):
+    code = "placement.concurrent_update"
 
 
 service = Service(
@@ -99,15 +111,31 @@ CLASSES = [
     "NET_PACKET_RATE_EGR_KILOPACKET_PER_SEC",
     "NET_PACKET_RATE_IGR_KILOPACKET_PER_SEC",
 ]
-TRAITS = ("COMPUTE_NODE", "COMPUTE_STATUS_DISABLED", "HW_ARCH_AARCH64", "HW_ARCH_X86_64")
+DISABLED = "COMPUTE_STATUS_DISABLED"
 
 
 def traits(host: Host) -> list[str]:
-    found = ["COMPUTE_NODE"]
-    found += [] if host.enabled and host.up else ["COMPUTE_STATUS_DISABLED"]
-    return found + (
-        [f"HW_ARCH_{host.architecture.upper()}"] if f"HW_ARCH_{host.architecture.upper()}" in TRAITS else []
-    )
+    """Those with legal names; it takes nothing new while it is disabled."""
+    found = {trait for trait in written.of(host) if legal(trait)}
+    open_to_new = host.enabled and host.up and not host.maintenance
+    return sorted(found | (set() if open_to_new else {DISABLED}))
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What is known beside the hosts: the traits that there are, and the aggregates of each host."""
+
+    traits: frozenset[str]
+    aggregates: dict[UUID, set[UUID]]
+
+
+async def beside(request: Request) -> Seen:
+    async with request.cloud.view() as look:
+        return Seen(await known_traits(request), await host_groups.groups_by_host(look))
+
+
+async def known_traits(request: Request) -> frozenset[str]:
+    """The standard ones, and those that were made here."""
+    return STANDARD | {trait for trait in await written.made(request.cloud) if legal(trait)}
 
 
 def inventory(host: Host) -> dict[str, dict[str, Any]]:
@@ -180,29 +208,41 @@ def uuid(text: str, name: str) -> UUID:
         raise BadQuery(f"Invalid {name} value: {text[:64]} is not a UUID.") from None
 
 
-def traits_match(host: Host, texts: list[str], version: tuple[int, int]) -> bool:
-    """`required` lists: wanted, `!forbidden` (1.22), and from 1.39 `in:` any of. Unknown traits are refused."""
+def traits_match(host: Host, texts: list[str], version: tuple[int, int], names: Container[str]) -> bool:
+    """`required` lists: wanted, `!forbidden` (1.22), and from 1.39 `in:` any of. Those not in `names` are refused."""
     has = set(traits(host))
     for text in texts:
         if text.startswith("in:") and version >= (1, 39):
-            if not has & set(checked(text[3:].split(","))):
+            if not has & set(checked(text[3:].split(","), names)):
                 return False
             continue
         for trait in text.split(","):
             forbidden = trait.startswith("!") and version >= (1, 22)
-            name = checked([trait[1:] if forbidden else trait])[0]
+            name = checked([trait[1:] if forbidden else trait], names)[0]
             if (name in has) is forbidden:
                 return False
     return True
 
 
-def checked(names: list[str]) -> list[str]:
-    for name in names:
-        if name not in TRAITS:
+def checked(wanted: list[str], names: Container[str]) -> list[str]:
+    for name in wanted:
+        if name not in names:
             raise BadQuery(f"No such trait(s): {name}.")
-    return names
+    return wanted
 
 
-def aggregates_match(texts: list[str], version: tuple[int, int]) -> bool:
-    """No host is in an aggregate: only forbidden ones (1.32) are met."""
-    return all(text.startswith("!") and version >= (1, 32) for text in texts)
+def aggregates_match(inside: Collection[UUID], texts: list[str], version: tuple[int, int]) -> bool:
+    """`member_of` lists: one, `in:` any of, and from 1.32 `!` none of. `inside`: the aggregates that a host is in."""
+    if len(texts) > 1 and version < (1, 24):
+        raise BadQuery("Multiple member_of parameters are not supported")
+    for text in texts:
+        forbidden = text.startswith("!")
+        if forbidden and version < (1, 32):
+            raise BadQuery("Forbidden member_of parameters are not supported in the specified microversion")
+        listed = text.removeprefix("!")
+        if "," in listed and not listed.startswith("in:"):
+            raise BadQuery("Multiple values for 'member_of' must be prefixed with the 'in:' keyword.")
+        wanted = {uuid(each, "member_of") for each in listed.removeprefix("in:").split(",")}
+        if bool(wanted & set(inside)) is forbidden:
+            return False
+    return True

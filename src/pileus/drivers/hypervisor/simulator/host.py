@@ -1,50 +1,64 @@
-"""A hypervisor in memory, for tests, scale and demos; it behaves as libvirt's does, refusals included."""
+"""One simulated host: its guests, what they do when asked, and what it refuses."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
-from typing import Literal
+from functools import cache
+from typing import Any, Literal, Protocol
 from uuid import UUID
 
 import msgspec
 
 from pileus.drivers.errors import Missing, Refused
-from pileus.drivers.faults import Faulty, calls_of, verb
+from pileus.drivers.faults import Fault, FaultKind, Faulty, Surroundings, calls_of, verb
 from pileus.drivers.hypervisor.protocol import (
     Capabilities,
     Disk,
     Guest,
+    Held,
     HostFacts,
     Hypervisor,
     Nic,
     Power,
     Screen,
+    Survey,
 )
 from pileus.drivers.hypervisor.reactions import Verb, must_act
 from pileus.drivers.hypervisor.rfb import RfbServer
+from pileus.drivers.hypervisor.simulator.journal import Journal
+from pileus.drivers.hypervisor.simulator.machine import BOOT, DOWN, Machine, Mark, console
 
-REMEMBERED_EVENTS = 20
-"""Starts and ends of which the console log tells."""
+
+class Storage(Protocol):
+    """Where the files of the guests' disks are."""
+
+    def grow(self, volume: UUID, size_gib: int) -> None: ...
+    def snapshot(self, volume: UUID, snapshot: UUID) -> None: ...
+    def forget_snapshot(self, volume: UUID, snapshot: UUID) -> None: ...
 
 
-class Machine(msgspec.Struct, kw_only=True):
-    """A guest as the simulated platform holds it."""
+LIVELY = frozenset({Power.ON, Power.PAUSED})
+"""What keeps memory of the host, and ends with its power."""
 
-    guest: Guest
-    power: Power = Power.OFF
-    events: list[str] = []
-    """boot and down, the oldest first; the console log is made from them."""
-    snapshots: dict[UUID, set[UUID]] = {}
-    asked: Literal["", "stop", "reboot"] = ""
-    due: float = 0.0
-    """When the guest does what it was asked."""
-    deaf: bool = False
-    """Ignores the power button and holds on to its devices."""
+
+@cache
+def capabilities_of(hypervisor: str) -> Capabilities:
+    """One for all hosts."""
+    return Capabilities(
+        hypervisor=hypervisor,
+        pause=True,
+        suspend=True,
+        hot_plug_volume=True,
+        hot_plug_nic=True,
+        live_snapshot=True,
+        console_log=True,
+        consoles=frozenset({"vnc"}),
+    )
 
 
 class SimulatedHypervisor(Faulty):
-    """`clock` gives seconds; `stop_seconds` is how long a guest takes to do what it is asked.
-    With `state`, a file, guests survive the process."""
+    """`clock` gives seconds; `stop_seconds` is how long a guest takes to do what it is asked. With a `journal` guests
+    survive the process; `storage` has the files of their disks.
+    `memory_mib`: what running guests may have in all; 0: whatever they want."""
 
     CALLS = calls_of(Hypervisor)
     PLATFORM = "the simulated host"
@@ -56,36 +70,59 @@ class SimulatedHypervisor(Faulty):
         clock: Callable[[], float] = time.time,
         *,
         stop_seconds: float = 0.0,
-        state: Path | None = None,
+        memory_mib: int = 0,
+        journal: Journal | None = None,
+        storage: Storage | None = None,
     ) -> None:
         super().__init__()
         self.host_id = host_id
-        self.capabilities = Capabilities(
-            hypervisor=facts.hypervisor,
-            pause=True,
-            suspend=True,
-            hot_plug_volume=True,
-            hot_plug_nic=True,
-            live_snapshot=True,
-            console_log=True,
-            consoles=frozenset({"vnc"}),
-        )
+        self.capabilities = capabilities_of(facts.hypervisor)
         self._facts = facts
         self._clock = clock
         self._stop_seconds = stop_seconds
-        self._state = state
+        self._memory_mib = memory_mib
+        self._journal = journal
+        self._storage = storage
         self._screens: dict[UUID, RfbServer] = {}
-        self._machines: dict[UUID, Machine] = {}
-        if state is not None:
-            self._machines = remembered(state)
+        self._machines: dict[UUID, Machine] = {} if journal is None else journal.take(host_id)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What the platform holds; nobody looks at a copy's screens."""
+        return {**self.__dict__, "_screens": {}, "_storage": None}
+
+    def join(self, surroundings: Surroundings, name: str) -> None:
+        super().join(surroundings, name)
+        self._clock = surroundings.clock
+
+    def impose(self, fault: Fault, key: UUID | None = None) -> UUID:
+        made = super().impose(fault, key)
+        if fault.kind is FaultKind.POWER_LOSS:
+            for machine in self._machines.values():
+                if machine.power in LIVELY:
+                    self._close_screen(machine.guest.id)
+                    machine.asked = ""
+                    self._set(machine, Power.OFF)
+        return made
+
+    def _check_power(self, fault: Fault) -> None:
+        if fault.after or not fault.lasts or fault.chance < 1 or fault.call or fault.times:
+            raise ValueError(
+                "a loss of power is at once and of the whole host; say only how many seconds it lasts"
+            )
 
     # --- for tests and for the start of a simulation
 
     def adopt(self, guests: Iterable[tuple[Guest, Power]]) -> None:
         """Take guests as if they had been here all along."""
         for guest, power in guests:
-            events = [] if power is Power.OFF else ["boot"]
+            events = "" if power is Power.OFF else BOOT
             self._keep(Machine(guest=guest, power=power, events=events))
+
+    def disown(self, guest: UUID, *, foreign: bool = False) -> None:
+        """Let a guest carry no mark, or another cloud's."""
+        machine = self._find(guest)
+        machine.mark = Mark.OTHER if foreign else Mark.NONE
+        self._keep(machine)
 
     def crash(self, guest: UUID) -> None:
         """Let a guest die by itself."""
@@ -105,6 +142,8 @@ class SimulatedHypervisor(Faulty):
     async def define(self, guest: Guest) -> None:
         machine = self._lookup(guest.id)
         if machine is None:
+            if guest.id in self._machines:
+                raise Refused(f"simulated host {self.host_id} has a guest {guest.id} that is not ours")
             self._keep(Machine(guest=guest))
         elif must_act(Verb.DEFINE, guest.id, machine.power):
             machine.guest = guest
@@ -114,8 +153,9 @@ class SimulatedHypervisor(Faulty):
     async def start(self, guest: UUID) -> None:
         machine = self._find(guest)
         if must_act(Verb.START, guest, machine.power):
+            self._must_have_room(machine)
             if machine.power is not Power.SUSPENDED:
-                self._note(machine, "boot")
+                machine.note(BOOT)
             self._set(machine, Power.ON)
 
     @verb
@@ -133,7 +173,7 @@ class SimulatedHypervisor(Faulty):
         machine = self._find(guest)
         must_act(Verb.RESET if force else Verb.REBOOT, guest, machine.power)
         if force:
-            self._note(machine, "boot")
+            machine.note(BOOT)
             self._keep(machine)
         else:
             self._ask(machine, "reboot")
@@ -159,9 +199,11 @@ class SimulatedHypervisor(Faulty):
 
     @verb
     async def undefine(self, guest: UUID) -> None:
-        self._machines.pop(guest, None)
+        if self._lookup(guest) is None:
+            return
         self._close_screen(guest)
-        self._write(guest)
+        if self._machines.pop(guest, None) is not None and self._journal is not None:
+            self._journal.write(self.host_id, guest, None)
 
     @verb
     async def power(self, guest: UUID) -> Power | None:
@@ -170,7 +212,34 @@ class SimulatedHypervisor(Faulty):
 
     @verb
     async def guests(self) -> Mapping[UUID, Power]:
-        return {guest: self._find(guest).power for guest in self._machines}
+        return {guest: machine.power for guest in self._machines if (machine := self._lookup(guest))}
+
+    @verb
+    async def survey(self) -> Survey:
+        found, foreign = {}, set()
+        for guest, machine in self._machines.items():
+            if machine.mark is Mark.OTHER:
+                foreign.add(machine.guest.name)
+                continue
+            if machine.mark is Mark.OURS:
+                self._lookup(guest)
+            found[guest] = Held(
+                power=machine.power,
+                marked=machine.mark is Mark.OURS,
+                disks=frozenset(disk.volume for disk in machine.guest.disks),
+                nics=frozenset(nic.port for nic in machine.guest.nics),
+            )
+        return Survey(guests=found, foreign=frozenset(foreign))
+
+    @verb
+    async def claim(self, guest: UUID) -> None:
+        machine = self._machines.get(guest)
+        if machine is None:
+            raise Missing(f"simulated host {self.host_id} knows no guest {guest}")
+        if machine.mark is Mark.OTHER:
+            raise Refused(f"guest {guest} is another cloud's")
+        machine.mark = Mark.OURS
+        self._keep(machine)
 
     @verb
     async def attach_disk(self, guest: UUID, disk: Disk) -> None:
@@ -226,6 +295,8 @@ class SimulatedHypervisor(Faulty):
         machine = self._find(guest)
         must_act(Verb.RESIZE, guest, machine.power)
         self._disk(machine, volume)
+        if self._storage is not None:
+            self._storage.grow(volume, size_gib)
 
     @verb
     async def snapshot_disk(self, guest: UUID, volume: UUID, snapshot: UUID) -> None:
@@ -234,7 +305,9 @@ class SimulatedHypervisor(Faulty):
         disk = self._disk(machine, volume)
         if disk.format != "qcow2":
             raise Refused(f"volume {volume} of guest {guest} is {disk.format}: only qcow2 holds snapshots")
-        machine.snapshots.setdefault(volume, set()).add(snapshot)
+        machine.snapshots |= {(volume, snapshot)}
+        if self._storage is not None:
+            self._storage.snapshot(volume, snapshot)
         self._keep(machine)
 
     @verb
@@ -242,7 +315,9 @@ class SimulatedHypervisor(Faulty):
         machine = self._find(guest)
         must_act(Verb.SNAPSHOT, guest, machine.power)
         self._disk(machine, volume)
-        machine.snapshots.get(volume, set()).discard(snapshot)
+        machine.snapshots -= {(volume, snapshot)}
+        if self._storage is not None:
+            self._storage.forget_snapshot(volume, snapshot)
         self._keep(machine)
 
     @verb
@@ -266,6 +341,8 @@ class SimulatedHypervisor(Faulty):
 
     def _lookup(self, guest: UUID) -> Machine | None:
         machine = self._machines.get(guest)
+        if machine is not None and machine.mark is not Mark.OURS:
+            return None
         if machine is not None and machine.asked and machine.power is Power.ON:
             self._obey(machine)
         return machine
@@ -299,19 +376,16 @@ class SimulatedHypervisor(Faulty):
         if asked == "stop":
             self._power_off(machine)
         else:
-            self._note(machine, "down")
-            self._note(machine, "boot")
+            machine.note(DOWN)
+            machine.note(BOOT)
             self._keep(machine)
 
     def _power_off(self, machine: Machine, power: Power = Power.OFF) -> None:
         self._close_screen(machine.guest.id)
         if machine.power in (Power.ON, Power.PAUSED):
-            self._note(machine, "down")
+            machine.note(DOWN)
         machine.asked = ""
         self._set(machine, power)
-
-    def _note(self, machine: Machine, event: str) -> None:
-        machine.events = [*machine.events, event][-REMEMBERED_EVENTS:]
 
     def _set(self, machine: Machine, power: Power) -> None:
         machine.power = power
@@ -319,52 +393,20 @@ class SimulatedHypervisor(Faulty):
 
     def _keep(self, machine: Machine) -> None:
         self._machines[machine.guest.id] = machine
-        self._write(machine)
+        if self._journal is not None:
+            self._journal.write(self.host_id, machine.guest.id, machine)
 
-    def _write(self, kept: Machine | UUID) -> None:
-        """One more line: a guest as it is now, or the id of one that is gone."""
-        if self._state is not None:
-            with self._state.open("ab", buffering=0) as file:
-                file.write(msgspec.json.encode(kept) + b"\n")
+    def _must_have_room(self, machine: Machine) -> None:
+        if not self._memory_mib:
+            return
+        held = sum(other.guest.memory_mib for other in self._machines.values() if other.power in LIVELY)
+        if held + machine.guest.memory_mib > self._memory_mib:
+            raise Refused(
+                f"guest {machine.guest.id} needs {machine.guest.memory_mib} MiB; {self.name} has {held} of "
+                f"{self._memory_mib} MiB in use"
+            )
 
     def _close_screen(self, guest: UUID) -> None:
         screen = self._screens.pop(guest, None)
         if screen is not None:
             screen.close()
-
-
-def remembered(state: Path) -> dict[UUID, Machine]:
-    """The guests of a file, which is written anew without what is over. A last line that was cut off is left out."""
-    machines: dict[UUID, Machine] = {}
-    try:
-        lines = state.read_bytes().splitlines(keepends=True)
-    except FileNotFoundError:
-        return machines
-    for line in lines:
-        if not line.endswith(b"\n"):
-            break
-        kept = msgspec.json.decode(line, type=Machine | UUID)
-        if isinstance(kept, UUID):
-            machines.pop(kept, None)
-        else:
-            machines[kept.guest.id] = kept
-    if len(machines) < len(lines):
-        fresh = state.with_suffix(".new")
-        fresh.write_bytes(b"".join(msgspec.json.encode(machine) + b"\n" for machine in machines.values()))
-        fresh.replace(state)
-    return machines
-
-
-def console(machine: Machine) -> str:
-    """What the guest wrote to its serial port."""
-    guest = machine.guest
-    boot = (
-        f"[    0.000000] Linux version 6.1.0-simulated, {guest.vcpus} CPUs, {guest.memory_mib} MiB\n"
-        + "".join(
-            f"[    0.4{n:05}] {disk.device}: volume {disk.volume}\n" for n, disk in enumerate(guest.disks)
-        )
-        + "".join(f"[    0.5{n:05}] eth{n}: {nic.mac}\n" for n, nic in enumerate(guest.nics))
-        + f"[    1.000000] {guest.name} is up\n\n{guest.name} login: "
-    )
-    told = {"boot": boot, "down": "\n[   99.000000] reboot: Power down\n"}
-    return "".join(told[event] for event in machine.events)

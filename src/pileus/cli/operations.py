@@ -1,0 +1,144 @@
+"""`pileus operation`: look at long work, call it off, wake it."""
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from pileus.cli.http import Api, Failed
+from pileus.cli.lifecycle import complain
+
+COLUMNS = ("id", "workflow", "subject", "outcome", "step", "created_at", "seconds")
+
+
+def connect(state: Path) -> Api:
+    """The running cloud, as its first administrator. Raises Failed with what to do."""
+    from pileus.app.running import found
+    from pileus.cli.profiles import read
+
+    running = found(state.absolute())
+    if running is None:
+        raise Failed(f"no cloud runs on {state.absolute()}; start it with `pileus up --state {state}`")
+    try:
+        password = read(state)["admin_password"]
+    except PermissionError:
+        raise Failed(f"{state}/credentials is readable by root only; run this as root") from None
+    except (FileNotFoundError, KeyError):
+        raise Failed(f"{state}/credentials has no password of the administrator; was it moved?") from None
+    return Api(running.url, "admin", password)
+
+
+def show_all(state: Path, **wanted: Any) -> int:
+    asked = {name: str(value).lower() for name, value in wanted.items() if value not in (None, "", False)}
+    query = f"?{urlencode(asked)}" if asked else ""
+    return _asked(lambda: _print_list(connect(state).get("console", f"/operations{query}")))
+
+
+def show(state: Path, operation: str) -> int:
+    return _asked(lambda: _print_one(connect(state).get("console", f"/operations/{operation}")))
+
+
+def cancel(state: Path, operation: str) -> int:
+    return _asked(lambda: _print_one(connect(state).post("console", f"/operations/{operation}/cancel", None)))
+
+
+def retry(state: Path, operation: str) -> int:
+    return _asked(lambda: _print_one(connect(state).post("console", f"/operations/{operation}/retry", None)))
+
+
+def _asked(call: Any) -> int:
+    """Exit code: 1 after a refusal, whose words are repeated."""
+    try:
+        call()
+    except Failed as error:
+        complain(_words(str(error)))
+        return 1
+    return 0
+
+
+def _words(text: str) -> str:
+    """What the API says, without its wrapping."""
+    try:
+        return str(json.loads(text[text.index("{") :])["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return text
+
+
+def _print_list(answer: Any) -> None:
+    rows = [{**each, "seconds": _seconds(each)} for each in answer["operations"]]
+    table(COLUMNS, [[_text(row[name]) for name in COLUMNS] for row in rows])
+    for row in rows:
+        if row["outcome"] == "flagged":
+            print(f"NEEDS A PERSON: {row['id']}: {row['why']}; {row['fault']}")
+    if answer["next"]:
+        print(f"there are more: --before {rows[-1]['sequence']}")
+
+
+def _print_one(answer: Any) -> None:
+    operation = answer["operation"]
+    print(f"{operation['workflow']} of {operation['kind']} {operation['subject']}")
+    facts = {
+        "operation": operation["id"],
+        "outcome": operation["outcome"] + (" (cancelled)" if operation["cancelled"] else ""),
+        "fault": operation["fault"],
+        "waits for": operation["why"],
+        "next try": _text(operation["wake_at"]) if operation["why"] else "",
+        "asked for": _text(operation["created_at"]),
+        "took": f"{_seconds(operation)} s",
+        "project": operation["project"],
+        "request": operation["request"],
+        "command": operation["command"],
+        "trace": operation["trace"],
+    }
+    for name, fact in facts.items():
+        if fact:
+            print(f"  {name:<10} {fact}")
+    table(
+        ("step", "state", "began", "ms", "tries", "remark"),
+        [
+            [
+                step["name"],
+                step["state"],
+                _text(step["at"]),
+                _text(step["ms"]),
+                _text(step["tries"] or None),
+                step["fault"] or step["why"],
+            ]
+            for each in operation["steps"]
+            for step in (each, *_undo(each))
+        ],
+    )
+
+
+def _undo(step: Any) -> list[Any]:
+    if step["undo"] is None:
+        return []
+    return [
+        {"name": "  undo", "state": "failing" if step["undo"]["fault"] else "done", "why": "", **step["undo"]}
+    ]
+
+
+def _seconds(operation: Any) -> str:
+    began = datetime.fromisoformat(operation["created_at"])
+    ended = operation["finished_at"]
+    until = datetime.fromisoformat(ended) if ended else datetime.now(UTC)
+    return f"{(until - began).total_seconds():.1f}"
+
+
+def _text(value: Any) -> str:
+    """Times to the millisecond, without their zone: all are UTC."""
+    if value is None:
+        return "-"
+    text = str(value)
+    return text[:23].replace("T", " ") if text[4:5] == "-" and text[10:11] == "T" else text
+
+
+def table(head: tuple[str, ...], rows: list[list[str]]) -> None:
+    """Columns as wide as what is in them; the last one has no end."""
+    lines = [[name.upper().replace("_AT", "") for name in head], *rows]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(head))]
+    for line in lines:
+        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+        sys.stdout.write("  ".join(cells).rstrip() + "\n")
