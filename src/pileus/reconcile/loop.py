@@ -21,6 +21,8 @@ log = structlog.get_logger()
 Look = Callable[[], Awaitable[Any]]
 HOUR = 3600.0
 SOUND = 60.0
+REST = 4.0
+"""Times as long as a look took, its part rests at least."""
 
 
 async def rotate_keys(site: Site) -> None:
@@ -71,4 +73,4 @@ class Loop:
             except Exception:
                 log.exception("reconciler broke", part=name)
             # In a large cloud the looks come more rarely, not one upon the other.
-            await asyncio.sleep(max(pause, loop.time() - began))
+            await asyncio.sleep(max(pause, REST * (loop.time() - began)))

@@ -39,8 +39,9 @@ SYNC: dict[Kind, Sync] = {
 AT_ONCE = PAGE
 """Ports looked at between passes."""
 
-SLICE = 1000
-"""Objects of one kind that one pass applies again though they are known; in a large cloud the passes take turns."""
+SLICES: Mapping[Kind, int] = {Kind.NETWORK: 20, Kind.ROUTER: 100, Kind.GROUP: 100, Kind.PORT: 1000}
+"""How many of a kind one pass applies again though they are known; in a large cloud the passes take turns. A network is
+as much work as it has names."""
 LOOKS = 2
 """What nothing explains is removed when so many passes in a row found it."""
 KINDS = told(*(drift for drift in Drift if drift.value.partition(" ")[0] == "network"))
@@ -136,7 +137,7 @@ class Reconciler:
 
     def _turn(self, kind: Kind, keys: Keys) -> Keys:
         """All of them, or every so many-th of many: ids are random, so the turns are about equal."""
-        turns = -(-len(keys) // SLICE)
+        turns = -(-len(keys) // SLICES[kind])
         if turns <= 1:
             return keys
         self._turns[kind] += 1

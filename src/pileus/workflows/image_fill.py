@@ -1,6 +1,8 @@
 """Content into an image by long work: fetched from an address, or exported from a volume."""
 
 import asyncio
+import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,7 +16,7 @@ from pileus.core.image.exports import Export
 from pileus.core.image.images import Fetch
 from pileus.core.image.records import Image
 from pileus.workflows.downloads import content
-from pileus.workflows.engine import Run, Step, Workflow, register
+from pileus.workflows.engine import Fenced, Run, Step, Workflow, register
 from pileus.workflows.image_upload import check
 
 
@@ -58,24 +60,43 @@ async def not_fetched(run: Run, tx: Tx, fault: str) -> None:
 
 
 def workplace(run: Run) -> Path:
-    """Where the export lies before the image store has it."""
+    """Where the exports lie before the image store has one: each worker's has its own name, for one that is late must
+    not touch what another works with."""
     return run.cloud.config.state / "exports" / str(run.subject)
 
 
-async def export(run: Run) -> None:
+async def export(run: Run) -> dict[str, str]:
     async with run.cloud.view() as look:
         volume = await look.get(Volume, run.want.volume)
-    target = workplace(run)
+    pool, target = run.site.pool(volume.pool), workplace(run) / run.operation.owner
     await asyncio.to_thread(target.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
-    await run.site.pool(volume.pool).export(volume.id, target, run.want.format)
+    await pool.export(volume.id, target, run.want.format)
+    await _own(run, target)
+    return {"file": target.name}
+
+
+async def _own(run: Run, file: Path) -> None:
+    """The file of a worker that lost the operation meanwhile is nobody's. Raises Fenced."""
+    async with run.cloud.transaction() as tx:
+        try:
+            await run.held(tx)
+            return
+        except Fenced:
+            pass
+    await asyncio.to_thread(file.unlink, missing_ok=True)
+    with suppress(OSError):  # another's may be there
+        await asyncio.to_thread(file.parent.rmdir)
+    raise Fenced(f"operation {run.operation.id} went to another worker while volume content was exported")
 
 
 async def clear(run: Run) -> None:
-    await asyncio.to_thread(workplace(run).unlink, missing_ok=True)
+    await asyncio.to_thread(shutil.rmtree, workplace(run), ignore_errors=True)
 
 
 async def adopt(run: Run) -> dict[str, Any]:
-    return measured(await run.site.images.adopt(run.subject, workplace(run)))
+    taken = measured(await run.site.images.adopt(run.subject, workplace(run) / run.done["export"]["file"]))
+    await clear(run)
+    return taken
 
 
 async def exported(run: Run, tx: Tx) -> None:

@@ -1,6 +1,7 @@
 """What long work acts on: the cloud and the platforms under it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from uuid import UUID
 
 from pileus.core.cloud import Cloud
@@ -8,6 +9,16 @@ from pileus.core.errors import Unavailable
 from pileus.drivers.hypervisor.protocol import Hypervisor
 from pileus.drivers.network.protocol import NetworkDriver
 from pileus.drivers.volume.protocol import ImageStore, Pool
+
+OURS: ContextVar[Callable[[], bool]] = ContextVar("ours", default=lambda: True)
+"""Whether what is being worked on is still this worker's for certain. One that was frozen for longer than its lease
+finds out before it asks a platform for something that another has done, or undone, meanwhile."""
+
+
+def must_be_ours() -> None:
+    """Raises Unavailable: the step waits, and then its fenced write tells whose the operation is."""
+    if not OURS.get()():
+        raise Unavailable("This worker was away for longer than its lease.")
 
 
 class Site:
@@ -30,6 +41,7 @@ class Site:
 
     def hypervisor(self, host: UUID) -> Hypervisor:
         """Raises Unavailable for a host that has not joined."""
+        must_be_ours()
         try:
             return self.hypervisors[host]
         except KeyError:
@@ -37,6 +49,7 @@ class Site:
 
     def pool(self, pool: UUID) -> Pool:
         """Raises Unavailable for a pool that is not connected."""
+        must_be_ours()
         try:
             return self.pools[pool]
         except KeyError:

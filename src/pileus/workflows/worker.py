@@ -1,6 +1,7 @@
 """Takes operations up, one per key at a time, and keeps its leases alive while it works on them."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from pileus.core.operations import LIVE, Operation, Outcome
 from pileus.store import Condition, View, le, lt
 from pileus.store.errors import Conflicted, Disconnected
 from pileus.workflows.engine import BLOCKED, WORKFLOWS, Fenced, advance
-from pileus.workflows.site import Site
+from pileus.workflows.site import OURS, Site
 
 log = structlog.get_logger()
 
@@ -36,6 +37,8 @@ class Worker:
         self.alone = alone
         self.concurrency = concurrency
         self.running: dict[UUID, asyncio.Task[None]] = {}
+        self._certain: dict[UUID, float] = {}
+        """Until when, by this process's own clock, nobody else can have taken an operation that is in hand."""
         self._wake = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
         self._beat: asyncio.Task[None] | None = None
@@ -144,12 +147,15 @@ class Worker:
         return msgspec.structs.replace(held, **claim)
 
     def _begin(self, operation: Operation) -> None:
+        left = (operation.lease_until - self.cloud.now()).total_seconds() if operation.lease_until else LEASE
+        self._certain[operation.id] = time.monotonic() + left
         task = asyncio.create_task(self._work(operation), name=f"{operation.workflow} {operation.id}")
         self.running[operation.id] = task
         task.add_done_callback(lambda _: self._released(operation.id))
 
     def _released(self, operation: UUID) -> None:
         self.running.pop(operation, None)
+        self._certain.pop(operation, None)
         self._wake.set()
 
     async def _work(self, operation: Operation) -> None:
@@ -164,6 +170,7 @@ class Worker:
             )
             await asyncio.sleep(LEASE)
             return
+        OURS.set(lambda: self.alone or time.monotonic() < self._certain.get(operation.id, 0.0))
         try:
             ended = await advance(self.site, workflow, operation)
         except Fenced as fenced:
@@ -202,10 +209,15 @@ class Worker:
             await asyncio.sleep(HEARTBEAT)
             if not self.running:
                 continue
+            now, renewed = time.monotonic(), tuple(self.running)
             try:
                 async with self.cloud.transaction() as tx:
                     until = {"lease_until": self.cloud.now() + timedelta(seconds=LEASE)}
-                    await tx.rows.update_where(Operation, until, id=tuple(self.running), owner=self.owner)
+                    await tx.rows.update_where(Operation, until, id=renewed, owner=self.owner)
+                # A lease that had run out is not certain again: another may have it.
+                for key in renewed:
+                    if self._certain.get(key, 0.0) > now:
+                        self._certain[key] = now + LEASE
             except (Conflicted, Disconnected) as error:
                 log.warning("leases not renewed", error=str(error))
 

@@ -193,7 +193,7 @@ async def test_ports_are_up_as_the_platform_says(here: Place):
 
 
 def test_a_large_cloud_is_applied_in_turns(here: Place, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(reconcile, "SLICE", 3)
+    monkeypatch.setattr(reconcile, "SLICES", dict.fromkeys(reconcile.SLICES, 3))
     keys = frozenset(UUID(int=n) for n in range(8))
     reconciler = Reconciler(here.site)
     turns = [reconciler._turn(Kind.PORT, keys) for _ in range(3)]
