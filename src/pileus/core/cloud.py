@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import msgspec
 
 from pileus.config import Config
-from pileus.core import quota
+from pileus.core import ids, quota
 from pileus.core.caller import Caller
 from pileus.core.counters import following
 from pileus.core.errors import Exists, NotFound
@@ -34,7 +34,7 @@ class Cloud:
         store: Store,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        new_id: Callable[[], UUID] = uuid4,
+        new_id: Callable[[], UUID] = ids.fresh,
     ) -> None:
         self.config = config
         self.store = store

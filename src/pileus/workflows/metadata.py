@@ -125,7 +125,7 @@ def network_data(of: Facts) -> dict[str, Any]:
     networks: list[dict[str, Any]] = []
     resolvers: list[dict[str, str]] = []
     for interface in of.picture.interfaces:
-        link = f"tap{str(interface.port.id)[:11]}"
+        link = f"tap{interface.port.id.hex[-12:]}"
         links.append(
             {
                 "id": link,
@@ -214,7 +214,7 @@ def block_devices(volumes: list[Volume]) -> dict[str, str]:
 
 def ec2_id(prefix: str, key: UUID) -> str:
     """EC2's short form of an id."""
-    return f"{prefix}-{key.hex[:17]}"
+    return f"{prefix}-{key.hex[-17:]}"
 
 
 def ec2(of: Facts, path: str) -> bytes | None:

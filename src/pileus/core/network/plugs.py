@@ -77,7 +77,7 @@ async def choose_mac(tx: Tx, network: UUID, wanted: str | None = None) -> str:
         return mac
     for _ in range(MAC_TRIES):
         tail = tx.cloud.new_id().bytes
-        mac = "52:54:00:" + ":".join(f"{byte:02x}" for byte in tail[:3])
+        mac = "52:54:00:" + ":".join(f"{byte:02x}" for byte in tail[-3:])
         if await tx.one(Port, network=network, mac=mac) is None:
             return mac
     raise AddressesExhausted(network)

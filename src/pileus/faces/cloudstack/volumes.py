@@ -303,7 +303,7 @@ async def create(call: Call, params: CreateVolume) -> Accepted:
             raise Invalid(f"Disk offering {kind.name} is custom: say the size in GiB.")
     want = volumes.Create(
         project=caller.home,
-        name=params.name or f"DATA-{call.cloud.new_id().hex[:8]}",
+        name=params.name or f"DATA-{call.cloud.new_id().hex[-8:]}",
         size_gib=size,
         kind=params.kind,
         snapshot=params.snapshot,

@@ -126,8 +126,9 @@ def console(platform: Platform, guest: UUID) -> Path:
 
 
 def tap(port: UUID) -> str:
-    """A device name made from the port: what a dead guest left in the switch is replaced, not doubled."""
-    return f"tap{port.hex[:12]}"
+    """A device name made from the port: what a dead guest left in the switch is replaced, not doubled. An id ends in
+    random digits, and begins with the time."""
+    return f"tap{port.hex[-12:]}"
 
 
 def printable(name: str) -> str:

@@ -23,6 +23,9 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 READABLE = 1
+TURN = 10.0
+"""Seconds longer than its own that a call waits for the thread, which tells in time that the server is away unless it
+hangs in a call to it itself."""
 TABLES = (
     "ACL",
     "DHCP_Options",
@@ -68,6 +71,8 @@ class Link:
         os.set_blocking(self._wake, False)
         self._thread = threading.Thread(target=self._serve, name="ovn northbound", daemon=True)
         self._begun = False
+        self._busy: tuple[str, float] | None = None
+        """What the thread waits for in one blocking call, and since when."""
 
     @tracing.calls("ovn")
     async def change(self, work: Callable[[Replica, Any], T], seconds: float | None = None) -> T:
@@ -83,7 +88,17 @@ class Link:
             self._thread.start()
         self._jobs.append(job)
         self._alert()
-        return await asyncio.wrap_future(job.result)
+        try:
+            async with asyncio.timeout(job.deadline - time.monotonic() + TURN) as limit:
+                return await asyncio.wrap_future(job.result)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            what, since = self._busy or ("the changes before", job.deadline)
+            raise Unreachable(
+                f"OVN's northbound database at {self.socket} gave no answer: it hangs in {what} "
+                f"for {time.monotonic() - since:.0f} s"
+            ) from error
 
     async def look(self, work: Callable[[Replica], T]) -> T:
         return await self.change(lambda replica, _: work(replica))
@@ -92,7 +107,10 @@ class Link:
         self._closing.set()
         self._alert()
         if self._begun:
-            await asyncio.to_thread(self._thread.join)
+            await asyncio.to_thread(self._thread.join, TURN)
+        if self._thread.is_alive():
+            log.warning("ovn.link_left", socket=str(self.socket), reason="its server hangs")
+            return  # the thread still needs the pipe
         for descriptor in (self._awake, self._wake):
             os.close(descriptor)
 
@@ -125,11 +143,14 @@ class Link:
     def _connect(self) -> Replica | None:
         """None while the server does not even tell its schema."""
         remote = f"unix:{self.socket}"
+        self._busy = "reading the schema", time.monotonic()
         try:
             schema = idlutils.get_schema_helper(remote, "OVN_Northbound")
         except Exception as error:
             log.debug("ovn.unreachable", socket=str(self.socket), error=str(error))
             return None
+        finally:
+            self._busy = None
         for table in TABLES:
             schema.register_table(table)
         return Replica(idl.Idl(remote, schema), self._cloud)
@@ -211,7 +232,7 @@ class Link:
                 return
 
     def _expire(self) -> None:
-        for job in [job for job in self._jobs if job.late]:
+        for job in [job for job in tuple(self._jobs) if job.late]:
             self._jobs.remove(job)
             self._fail(job, "not reachable")
 

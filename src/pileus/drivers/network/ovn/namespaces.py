@@ -17,7 +17,7 @@ MOUNTED = Path("/run/netns")
 
 def namespace(network: UUID) -> str:
     """Also the name of the device outside, hence so short."""
-    return f"pm-{str(network)[:11]}"
+    return f"pm-{network.hex[-12:]}"
 
 
 class Namespaces:

@@ -105,7 +105,7 @@ def extended(picture: Picture, version: tuple[int, int]) -> dict[str, Any]:
     name = host.hostname if host else None
     shown: dict[str, Any] = {
         "host": name,
-        "instance_name": f"instance-{server.id.hex[:8]}",
+        "instance_name": f"instance-{server.id.hex[-8:]}",
         "hypervisor_hostname": name,
     }
     if version >= (2, 3):
@@ -114,7 +114,7 @@ def extended(picture: Picture, version: tuple[int, int]) -> dict[str, Any]:
             "kernel_id": "",
             "ramdisk_id": "",
             "launch_index": int(picture.facet.get("index", 0)),
-            "reservation_id": picture.facet.get("reservation_id") or f"r-{server.id.hex[:8]}",
+            "reservation_id": picture.facet.get("reservation_id") or f"r-{server.id.hex[-8:]}",
             "root_device_name": "/dev/vda",
             "user_data": b64encode(server.user_data).decode() if server.user_data else None,
         }

@@ -53,7 +53,7 @@ async def create(request: Request, body: CreateBody) -> Any:
         raise as_input(error) from None
     made = accepted[0].resource
     if reservation:
-        return {"reservation_id": f"r-{made.id.hex[:8]}"}
+        return {"reservation_id": f"r-{made.id.hex[-8:]}"}
     own = links(request, "servers", made.id)
     shown = {
         "id": str(made.id),
