@@ -27,6 +27,7 @@ from pileus.cli.http import Api
 from pileus.cli.profiles import read
 from pileus.core.cloud import Cloud
 from tests.clients.cloud import PILEUS, REPOSITORY, RealCloud, free_port, run, until
+from tools import bench_events
 
 HZ = os.sysconf("SC_CLK_TCK")
 PER_NETWORK = 1000
@@ -322,20 +323,32 @@ def reads(cloud: Simulated, servers: int) -> None:
 
 
 async def placement(cloud: Simulated) -> None:
-    """The choice and the claim are apart: this is the choice, in memory, of all hosts."""
-    from pileus.core.placement.choice import Need, Where, propose
+    """Everything but the claim, which is a transaction: reading what is asked, the choice, its explanation."""
+    from pileus.core.compute.deploy import Build
+    from pileus.core.compute.records import Server
+    from pileus.core.placement import decisions
+    from pileus.core.placement.choice import propose
+    from pileus.core.placement.explanation import explain
     from pileus.core.placement.inventory import current
 
-    need, taken = Need(vcpus=1, memory_mib=192, disk_gib=1), []
+    taken = []
     async with beside(cloud) as known:
         began = time.perf_counter()
         hosts = len(await current(known))
         report(f"reading the room of {hosts} hosts", f"{(time.perf_counter() - began) * 1000:.0f} ms")
+        async with known.view() as look:
+            server = (await look.list(Server, limit=1))[0]
         for _ in range(2000):
             began = time.perf_counter()
-            await propose(known, need, Where())
+            need, where = await decisions.ask(known, server, Build())
+            explain(await propose(known, need, where, consumer=server.id))
             taken.append((time.perf_counter() - began) * 1000)
     report(f"placement decision, {hosts} hosts", spread(sorted(taken)), "p50 <= 2, p99 <= 10 ms")
+
+
+def events(cloud: Simulated) -> None:
+    lag = bench_events.measure(cloud.api.url, cloud.api.token)
+    report("commit to event in a client, 100 idle streams", str(lag), "p99 <= 200 ms")
 
 
 def quiet(cloud: Simulated) -> None:
@@ -439,6 +452,7 @@ def main() -> None:
             storm(cloud, options.servers)
             reads(cloud, options.servers)
             asyncio.run(placement(cloud))
+            events(cloud)
             quiet(cloud)
     if not options.skip_real:
         boots(number=190)

@@ -25,6 +25,7 @@ from pileus.core import mark, stream
 from pileus.core.block.records import StoragePool
 from pileus.core.cloud import Cloud
 from pileus.core.image.records import ImageStoreRecord
+from pileus.core.placement import inventory
 from pileus.drivers.errors import Refused
 from pileus.faces import metadata
 from pileus.reconcile.loop import Loop
@@ -85,6 +86,7 @@ class App:
             await self._trace(cloud, stack)
             await self._bootstrap(cloud)
             site = await self._site(cloud)
+            await inventory.current(cloud)  # of many hosts this takes a moment: no request shall wait for it
             worker = Worker(site)
             await image_upload.requeue_broken(site)
             reconciler = Loop(site)
