@@ -13,9 +13,28 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import structlog
+from structlog.typing import EventDict
+
+from tests import schema
+from tests.quick import MEMORY
 
 POSTGRES_USER = "postgres"
 START_SECONDS = 60
+
+
+def pytest_configure() -> None:
+    """A failed test shows warnings and errors; who wants more of the log captures it."""
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(
+        [only_trouble, structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, plain]
+    )
+
+
+def only_trouble(logger: object, method: str, event: EventDict) -> EventDict:
+    if method in ("debug", "info"):
+        raise structlog.DropEvent
+    return event
 
 
 def pytest_collection_finish() -> None:
@@ -75,7 +94,7 @@ def postgres_server() -> Iterator[Postgres]:
     programs = postgres_programs()
     if programs is None:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    home = Path(tempfile.mkdtemp(prefix="pileus-postgres-"))
+    home = Path(tempfile.mkdtemp(prefix="pileus-postgres-", dir=MEMORY))
     server = None
     try:
         if os.geteuid() == 0:
@@ -112,15 +131,17 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def postgres_url(postgres: Postgres) -> Iterator[str]:
-    """An empty database of its own, made or emptied: making one takes ten times as long."""
+    """An empty database of its own, made or emptied: making one takes ten times as long. `schema.create` fills it."""
     if not postgres.free:
         postgres.free.append(f"test_{uuid4().hex}")
         postgres.ask(f"CREATE DATABASE {postgres.free[-1]} TEMPLATE template0")
     name = postgres.free.pop()
-    yield postgres.url(name)
-    postgres.ask(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
-    postgres.ask("SET client_min_messages = error; DROP SCHEMA public CASCADE; CREATE SCHEMA public", name)
-    postgres.free.append(name)
+    url = postgres.url(name)
+    yield url
+    others = f"FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()"
+    clean = f"SET client_min_messages = error; SELECT pg_terminate_backend(pid, 5000) {others}; {schema.park(url)}"
+    if postgres.run(clean, name).returncode == 0:  # else a test has changed its tables: nobody gets them again
+        postgres.free.append(name)
 
 
 @pytest.fixture

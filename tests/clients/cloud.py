@@ -123,6 +123,13 @@ class RealCloud:
         lines = [line.removeprefix("export ") for line in self.credentials("openrc", user).splitlines()]
         return {name: value.strip("'") for name, value in (line.split("=", 1) for line in lines)}
 
+    def keys(self) -> dict[str, str]:
+        """CloudStack's, as `cs` reads them from its environment."""
+        lines = [
+            line.split(" = ", 1) for line in self.credentials("cloudstack").splitlines() if " = " in line
+        ]
+        return {f"CLOUDSTACK_{name.upper()}": value for name, value in lines}
+
     def openstack(self, *arguments: str, user: str = "admin", timeout: float = 300) -> Any:
         """The unmodified client; decoded when it was asked for JSON."""
         output = run([CLIENTS / "openstack", *arguments], env=self.environment(user), timeout=timeout)
@@ -130,12 +137,8 @@ class RealCloud:
 
     def cs(self, command: str, /, **parameters: str) -> Any:
         """The unmodified client `cs`, as a program; it waits for jobs."""
-        profile = dict(
-            line.split(" = ", 1) for line in self.credentials("cloudstack").splitlines() if " = " in line
-        )
-        environment = {f"CLOUDSTACK_{name.upper()}": value for name, value in profile.items()}
         given = [f"{name}={value}" for name, value in parameters.items()]
-        output = run([CLIENTS / "cs", "--quiet", command, *given], env=environment)
+        output = run([CLIENTS / "cs", "--quiet", command, *given], env=self.keys())
         return json.loads(output) if output.strip() else {}
 
     # what is really there
@@ -158,6 +161,30 @@ class RealCloud:
 
     def disks(self) -> set[str]:
         return {path.stem for path in (self.state / "pool" / "volumes").iterdir()}
+
+
+@dataclass
+class SimulatedCloud(RealCloud):
+    """Two simulated hosts: no guests, no root needed."""
+
+    number: int = 0
+
+    def up(self) -> str:
+        where = ["--state", str(self.state), "--port", str(self.port)]
+        return run([PILEUS, "up", "--detach", "--simulate", "2", *where])
+
+    def refused(self, client: str, *arguments: str) -> str:
+        """All that a client prints which must end with an error."""
+        done = subprocess.run(
+            [str(CLIENTS / client), *arguments],
+            env={**os.environ, **self.environment(), **self.keys()},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode != 0, done.stdout
+        return done.stdout + done.stderr
 
 
 @dataclass

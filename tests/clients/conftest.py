@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.cloud import CLIENTS, REPOSITORY, RealCloud, run
+from tests.clients.cloud import CLIENTS, REPOSITORY, RealCloud, SimulatedCloud, run
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +24,19 @@ def cloud() -> Iterator[RealCloud]:
     if not (CLIENTS / "openstack").exists():
         pytest.fail("the clients are not installed: run tools/install test")
     made = RealCloud(number=200 + os.getpid() % 50)
+    try:
+        made.up()
+        yield made
+    finally:
+        made.remove()
+
+
+@pytest.fixture(scope="module")
+def simulated() -> Iterator[SimulatedCloud]:
+    """Two hosts that are not there, without guests."""
+    if not (CLIENTS / "openstack").exists():
+        pytest.fail("the clients are not installed: run tools/install test")
+    made = SimulatedCloud()
     try:
         made.up()
         yield made

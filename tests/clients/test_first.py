@@ -74,6 +74,7 @@ def test_a_port_in_use_is_told_before_anything_is_started(empty: RealCloud) -> N
     [
         (["--set", "colour=blue"], "expected NAME=VALUE with a NAME of docs/operator/settings.md"),
         (["--set", "memory_overcommit=lots"], "Expected `float`"),
+        (["--set", "simulate_latency=some"], "it is none or realistic"),
         (["--simulate", "0"], "0 is not in the range"),
         (["--set", "database=mysql://x"], "no database of the kind 'mysql'"),
     ],

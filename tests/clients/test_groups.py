@@ -1,28 +1,6 @@
 """Groups of hosts and of servers with both unmodified clients, on a simulated cloud."""
 
-from collections.abc import Iterator
-
-import pytest
-
-from tests.clients.cloud import CLIENTS, PILEUS, RealCloud, run
-
-
-class SimulatedCloud(RealCloud):
-    def up(self) -> str:
-        where = ["--state", self.state, "--port", str(self.port)]
-        return run([PILEUS, "up", "--detach", "--simulate", "2", *where])
-
-
-@pytest.fixture(scope="module")
-def simulated() -> Iterator[SimulatedCloud]:
-    if not (CLIENTS / "openstack").exists():
-        pytest.fail("the clients are not installed: run tools/install test")
-    made = SimulatedCloud(number=0)
-    try:
-        made.up()
-        yield made
-    finally:
-        made.remove()
+from tests.clients.cloud import SimulatedCloud
 
 
 def test_the_openstack_client_groups_hosts_and_servers(simulated: SimulatedCloud) -> None:

@@ -3,10 +3,12 @@
 import types
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
+from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from uuid import UUID, uuid4
 
 import msgspec
+from msgspec.structs import FieldInfo
 
 from pileus.core.errors import CoreError
 from pileus.faces.openstack.network.attributes import Attribute
@@ -230,7 +232,7 @@ def sample(kind: Any, known: Mapping[str, str], name: str = "") -> Any:
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return {
             field.encode_name: sample(field.type, known, field.encode_name)
-            for field in msgspec.structs.fields(kind)
+            for field in fields(kind)
             if field.required
         }
     for part in alternatives(kind):
@@ -271,9 +273,26 @@ def candidates(name: str, known: Mapping[str, str]) -> Iterator[Any]:
         yield VALUES[name]
 
 
-def fits(value: Any, kind: Any) -> bool:
+@cache
+def fields(kind: type[msgspec.Struct]) -> tuple[FieldInfo, ...]:
+    return msgspec.structs.fields(kind)
+
+
+@cache
+def decoder(kind: Any) -> "msgspec.json.Decoder[Any] | None":
+    """None of what no JSON can be."""
     try:
-        msgspec.json.decode(msgspec.json.encode(value), type=kind)
+        return msgspec.json.Decoder(kind)
+    except TypeError:
+        return None
+
+
+def fits(value: Any, kind: Any) -> bool:
+    reader = decoder(kind)
+    if reader is None:
+        return False
+    try:
+        reader.decode(msgspec.json.encode(value))
     except (msgspec.ValidationError, TypeError):
         return False
     return True
@@ -306,7 +325,7 @@ def parts(
         if depth > 4 or (isinstance(inner, type) and issubclass(inner, Enum)) or get_origin(inner) is Literal:
             continue
         if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
-            for field in msgspec.structs.fields(inner):
+            for field in fields(inner):
                 yield (*at, field.encode_name), field.type, inner
                 yield from parts(field.type, known, (*at, field.encode_name), depth + 1)
         elif get_origin(inner) in (list, tuple) and get_args(inner):
@@ -328,9 +347,9 @@ def put(value: Any, at: Path, new: Any, kind: Any, known: Mapping[str, str]) -> 
         part
         for part in map(stripped, alternatives(kind))
         if isinstance(part, type) and issubclass(part, msgspec.Struct)
-        if key in {field.encode_name for field in msgspec.structs.fields(part)}
+        if key in {field.encode_name for field in fields(part)}
     )
-    of = next(field.type for field in msgspec.structs.fields(inner) if field.encode_name == key)
+    of = next(field.type for field in fields(inner) if field.encode_name == key)
     around = value if isinstance(value, dict) else sample(inner, known)
     return {**around, key: put(around.get(key), at[1:], new, of, known)}
 

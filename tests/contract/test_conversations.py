@@ -14,6 +14,7 @@ from pileus.core.caller import system
 from pileus.core.compute.lifecycle import destroy
 from pileus.faces import cloudstack
 from pileus.workflows.worker import Worker
+from tests import quick
 from tests.contract.cloudstack.conftest import stack
 from tests.contract.openstack.conftest import Person
 from tests.contract.world import TAGGED, World, add, ask, opened, public_key, until
@@ -25,9 +26,9 @@ OLDEST = {"openstack-api-version": "compute 2.1"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    with structlog.testing.capture_logs():
-        async with opened(tmp_path_factory.mktemp("talk"), also=mount) as made:
+async def world() -> AsyncIterator[World]:
+    with structlog.testing.capture_logs(), quick.directory() as place:
+        async with opened(place, also=mount) as made:
             worker = Worker(made.site)
             await worker.start()
             try:

@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
 from typing import Any
 
-import msgspec
 import pytest
 import pytest_asyncio
 import structlog
 
 from pileus.faces.wire.service import Operation
+from tests import quick
 from tests.asgi import Client
 from tests.contract import samples
 from tests.contract.openstack.conftest import usable
@@ -25,16 +25,18 @@ NOWHERE = "00000000-0000-4000-8000-00000000dead"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    with structlog.testing.capture_logs():
-        async with opened(tmp_path_factory.mktemp("walk")) as made:
+async def world() -> AsyncIterator[World]:
+    with structlog.testing.capture_logs(), quick.directory() as place:
+        async with opened(place) as made:
             yield made
 
 
 @pytest.fixture(params=[service.name for service in usable()])
 def walk(request: pytest.FixtureRequest, world: World) -> Iterator[Walk]:
-    walk = Walk(world, world.services[request.param])
-    yield walk
+    """What a request made wrong with a platform would slow down, or break, the walks that follow."""
+    yield Walk(world, world.services[request.param])
+    for platform in world.platforms:
+        platform.heal()
 
 
 def each(walk: Walk, *, body: bool = False) -> Iterator[tuple[Operation, str]]:
@@ -166,7 +168,7 @@ def forbids(holder: Any) -> bool:
 
 
 def required(holder: Any, name: str) -> bool:
-    return any(field.encode_name == name and field.required for field in msgspec.structs.fields(holder))
+    return any(field.encode_name == name and field.required for field in samples.fields(holder))
 
 
 EXTREMES: tuple[Any, ...] = (
@@ -318,7 +320,7 @@ def declared_junk(operation: Operation, walk: Walk) -> Iterator[str]:
     _, shape = samples.resolved(operation.query, version_of(walk.service, operation))
     if shape is None:
         return
-    for field in msgspec.structs.fields(shape):
+    for field in samples.fields(shape):
         for value in (
             "",
             "x",

@@ -18,6 +18,7 @@ from pileus.faces.cloudstack import waiting
 from pileus.faces.cloudstack.commands import COMMANDS, Command
 from pileus.faces.cloudstack.params import Rows, Spec
 from pileus.faces.cloudstack.sessions import ANONYMOUS
+from tests import quick
 from tests.asgi import Client, Reply
 from tests.contract.cloudstack.conftest import ENDPOINT, Stack, stack
 from tests.contract.world import Owned, World, opened
@@ -111,9 +112,10 @@ class Walk:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    with structlog.testing.capture_logs(), pytest.MonkeyPatch.context() as patch:
-        async with opened(tmp_path_factory.mktemp("stack"), also=furnish) as made:
+async def world() -> AsyncIterator[World]:
+    capture = structlog.testing.capture_logs
+    with capture(), quick.directory() as place, pytest.MonkeyPatch.context() as patch:
+        async with opened(place, also=furnish) as made:
             patch.setattr(waiting, "PATIENCE", 0.0)  # there is no worker to wait for
             yield made
 

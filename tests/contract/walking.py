@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 
@@ -86,6 +87,7 @@ def path_of(service: Service, operation: Operation, *known: Mapping[str, str]) -
     return (service.prefix.rstrip("/") + "/" + "/".join(filled)).rstrip("/") or "/"
 
 
+@cache
 def collections() -> dict[str, Collection]:
     """Neutron's, by path."""
     found = {}

@@ -15,7 +15,7 @@ from uuid import UUID
 import pytest
 from argon2 import PasswordHasher
 
-from pileus.app.bootstrap import bootstrap, join_host, join_pool
+from pileus.app.bootstrap import join_host, join_pool
 from pileus.config import Config
 from pileus.core import alerts
 from pileus.core.block.records import StoragePool
@@ -25,6 +25,7 @@ from pileus.core.identity import credentials, domains, projects, secrets, tokens
 from pileus.core.identity.assignments import Place
 from pileus.core.identity.records import ProjectKind, Scope
 from pileus.core.operations import Operation
+from pileus.drivers.faults import Faulty
 from pileus.drivers.hypervisor.simulator import SimulatedHypervisor
 from pileus.drivers.network.fake import FakeNetwork
 from pileus.drivers.volume.fake import MemoryImages, MemoryPool
@@ -69,14 +70,30 @@ class Database:
         for table, rows in now.items():
             if rows == self.base[table] or table in KEPT:
                 continue
-            found.append(difference(table, self.base[table], rows))
-            self._rows.execute(f'DELETE FROM "{table}"')
-            if self.base[table]:
-                marks = ", ".join("?" * len(self.base[table][0]))
-                self._rows.executemany(f'INSERT INTO "{table}" VALUES ({marks})', self.base[table])
+            known, seen = set(self.base[table]), set(rows)
+            gone = [row for row in self.base[table] if row not in seen]
+            new = [row for row in rows if row not in known]
+            found.append(f"{table}: -{len(gone)} +{len(new)} {str(new or gone)[:160]}")
+            if gone:
+                self._rewrite(table)
+            else:
+                self._remove(table, new)
         self._rows.execute("COMMIT")
         self._version = self._data_version()
         return found
+
+    def _rewrite(self, table: str) -> None:
+        """All of it, so that the rows come in the same order."""
+        self._rows.execute(f'DELETE FROM "{table}"')
+        marks = ", ".join("?" * len(self.base[table][0]))
+        self._rows.executemany(f'INSERT INTO "{table}" VALUES ({marks})', self.base[table])
+
+    def _remove(self, table: str, rows: list[Row]) -> None:
+        layout = REGISTRY.layouts[table]
+        places = [list(layout.table.columns.keys()).index(name) for name in layout.key]
+        where = " AND ".join(f'"{name}" = ?' for name in layout.key)
+        keys = [tuple(row[place] for place in places) for row in rows]
+        self._rows.executemany(f'DELETE FROM "{table}" WHERE {where}', keys)
 
     def _data_version(self) -> int:
         (number,) = self._rows.execute("PRAGMA data_version").fetchone()
@@ -87,12 +104,6 @@ class Database:
             layout.name: self._rows.execute(f'SELECT * FROM "{layout.name}"').fetchall()
             for layout in REGISTRY
         }
-
-
-def difference(table: str, before: list[Row], after: list[Row]) -> str:
-    gone = [row for row in before if row not in after]
-    new = [row for row in after if row not in before]
-    return f"{table}: -{len(gone)} +{len(new)} {str(new or gone)[:160]}"
 
 
 @dataclass
@@ -123,6 +134,16 @@ class World:
     foreign: Owned = field(default_factory=Owned)
     """The ones of `member`, and of `other`."""
 
+    @property
+    def platforms(self) -> list[Faulty]:
+        every = (
+            *self.site.hypervisors.values(),
+            self.site.network,
+            *self.site.pools.values(),
+            self.site.images,
+        )
+        return [platform for platform in every if isinstance(platform, Faulty)]
+
 
 Furnish = Callable[[World], Awaitable[None]]
 
@@ -142,9 +163,8 @@ async def opened(directory: Path, *, also: Furnish | None = None) -> AsyncIterat
     """
     with cheap_hashes():
         config = Config(state=directory / "state", simulate=1)
-        config.state.mkdir(parents=True, exist_ok=True)
         path = directory / "pileus.db"
-        await schema.create(f"sqlite:///{path}")
+        await schema.start(f"sqlite:///{path}", config)
         store = await open_store(f"sqlite:///{path}")
         try:
             world = await make(Cloud(config, store), path, also)
@@ -197,7 +217,6 @@ async def make(cloud: Cloud, path: Path, also: Furnish | None) -> World:
 
 async def platform(cloud: Cloud) -> Site:
     catalogue.load()
-    await bootstrap(cloud)
     async with cloud.view() as look:
         pool = (await look.list(StoragePool))[0]
     host = await join_host(cloud, "simulator", FACTS, POOL_FACTS)

@@ -22,6 +22,7 @@ from pileus.app.daemons.process import identify
 from pileus.config import Config
 from pileus.core.compute.records import State
 from pileus.drivers.errors import Missing, Refused, Unreachable
+from pileus.drivers.hypervisor.libvirt import connection
 from pileus.drivers.hypervisor.libvirt.driver import LibvirtHypervisor
 from pileus.drivers.hypervisor.libvirt.xml import NAMESPACE
 from pileus.drivers.hypervisor.protocol import Disk, Guest, Power
@@ -70,6 +71,9 @@ class Site:
 
     def qemu(self, guest: UUID) -> int:
         return int((self.state / "libvirt/run/libvirt/qemu" / f"{guest}.pid").read_text())
+
+    def libvirtd(self) -> int:
+        return int((self.state / "libvirt/run/libvirtd.pid").read_text())
 
     async def close(self) -> None:
         """End what we started, also when the driver is what failed."""
@@ -326,6 +330,29 @@ async def test_a_guest_outlives_a_kill_of(site: Site, bench: RealBench, victim: 
     assert int((site.state / "libvirt/run/libvirtd.pid").read_text()) != libvirtd
     assert site.qemu(guest.id) == qemu
     await reacts_still(bench, guest)
+
+
+async def test_a_libvirt_that_is_frozen_breaks_the_calls_that_wait_for_it(
+    site: Site, bench: RealBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "KEEPALIVE", 1)
+    monkeypatch.setattr(connection, "MISSED", 1)
+    impatient, libvirtd = site.new_hypervisor(site.state), site.libvirtd()
+    known = await impatient.guests()
+    os.kill(libvirtd, signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(connection.PATIENCE / 2):
+            with pytest.raises(Unreachable, match="keepalive"):
+                await impatient.guests()
+        # The next connection hangs as well: libvirtd's socket still accepts it.
+        monkeypatch.setattr(connection, "TURN", 0.5)
+        for _ in range(2):
+            with pytest.raises(Unreachable, match=r"has no answer yet to: list guests \(for \d+ s\)"):
+                await impatient.guests()
+    finally:
+        os.kill(libvirtd, signal.SIGCONT)
+    assert (await impatient.guests()).keys() == known.keys()
+    await impatient.close()
 
 
 async def test_a_guest_outlives_the_end_of_the_cloud(site: Site, bench: RealBench) -> None:

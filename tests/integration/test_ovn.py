@@ -466,7 +466,7 @@ async def test_two_clouds_share_one_ovn_and_each_repairs_only_its_own(lab: Lab, 
     before = less(await theirs.known(), plain)
     lab.nbctl("ls-add", "by-hand")
     async with place(f"sqlite:///{tmp_path / 'pileus.db'}", tmp_path) as here:
-        here.site.network = ours
+        here.site._network = ours
         reconciler = Reconciler(here.site)
         await reconciler.once()
         accepted = await isolated.create(here.cloud, here.me, IsolatedWant(name="own"))

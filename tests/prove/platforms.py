@@ -41,7 +41,7 @@ class OneFile(SimulatedHypervisor):
 
 
 Place = tuple[str, UUID | None]
-"""An attribute of the site, and the key in it where it is a table."""
+"""What the site is made of, by the name of its parameter, and the key in it where it is a table."""
 
 
 def drivers_of(site: Site) -> Iterator[tuple[Place, Any]]:
@@ -49,7 +49,7 @@ def drivers_of(site: Site) -> Iterator[tuple[Place, Any]]:
         if isinstance(value, Mapping):
             yield from (((name, key), driver) for key, driver in value.items())
         elif name != "cloud":
-            yield (name, None), value
+            yield (name.lstrip("_"), None), value
 
 
 def site_of(cloud: Cloud, drivers: Mapping[Place, Any]) -> Site:

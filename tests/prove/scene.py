@@ -23,7 +23,7 @@ DATABASE, PLATFORMS, STATE = "pileus.db", "platforms", "state"
 OWNER = "demo"
 """The project, and its user, that own what is acted on."""
 DEADLINE = 30.0
-PAUSE = 0.005
+PAUSE = 0.002
 
 
 def copy(source: Path, target: Path) -> Path:

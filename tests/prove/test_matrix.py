@@ -19,6 +19,8 @@ from pileus.workflows.engine import WORKFLOWS
 
 PROVE = Path(__file__).parents[2] / "tools" / "prove.py"
 SECONDS = 300
+JOBS = 4
+"""Processes that work on cases: they wait more than they work."""
 UNCHARGED = frozenset({"server_group_members"})
 
 catalogue.load()
@@ -27,7 +29,7 @@ catalogue.load()
 @pytest.fixture(scope="module")
 def matrix() -> dict[str, Any]:
     """In a process of its own: its cases fork."""
-    command = [sys.executable, PROVE, "--quick", "--database", "sqlite", "--json"]
+    command = [sys.executable, PROVE, "--quick", "--database", "sqlite", "--json", "--jobs", str(JOBS)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode in (0, 1), done.stderr[-4000:]
     found: dict[str, Any] = json.loads(done.stdout)

@@ -28,6 +28,7 @@ from pileus.core.image.records import ImageStoreRecord
 from pileus.core.placement import inventory
 from pileus.drivers.errors import Refused
 from pileus.faces import metadata
+from pileus.reconcile import network
 from pileus.reconcile.loop import Loop
 from pileus.store import Store, migrate, open_store
 from pileus.workflows import catalogue, image_upload
@@ -151,12 +152,14 @@ class App:
         hosts = await bootstrap.join_hosts(cloud, driver, facts, room, more)
         hypervisors = dict(zip((host.id for host in hosts), self.platform.hosts, strict=True))
         images = self.platform.image_store(store.path)
-        if isinstance(self.platform, Simulation):
-            self.platform.begin()
         catalogue.load()
-        return Site(
+        site = Site(
             cloud, hypervisors=hypervisors, network=self.platform.network, pools=opened, images=images
         )
+        if isinstance(self.platform, Simulation):
+            await network.Reconciler(site).restore()
+            self.platform.begin()
+        return site
 
     async def _serve(self, site: Site, listening: socket.socket, ready: Callable[[], None]) -> None:
         kernel = faces.kernel(site)

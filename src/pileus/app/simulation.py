@@ -114,12 +114,13 @@ class Simulation:
     # --- what outlives the process
 
     async def restore(self, cloud: Cloud, pools: Mapping[UUID, Pool]) -> None:
-        """Make the recorded disks and their snapshots again, empty: a simulated guest reads none of them."""
+        """Make the recorded disks and their snapshots again, empty: a simulated guest reads none of them. Also those that
+        are being created, for the work on them may be past the step that made them."""
         async with cloud.view() as look:
             volumes = await look.list(Volume)
-            snapshots = await look.list(Snapshot, state=SnapshotState.AVAILABLE)
+            snapshots = await look.list(Snapshot, state=(SnapshotState.CREATING, SnapshotState.AVAILABLE))
             paths = {pool.id: pool.path for pool in await look.list(StoragePool)}
-        made = [one for one in volumes if one.state not in (VolumeState.CREATING, VolumeState.ERROR)]
+        made = [one for one in volumes if one.state is not VolumeState.ERROR]
         for key, path in paths.items():
             of_pool = [(volume.id, volume.size_gib) for volume in made if volume.pool == key]
             self.world.pool(Path(path).name).adopt(of_pool)

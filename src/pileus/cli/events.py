@@ -1,6 +1,7 @@
 """`pileus events`: what changed, a line an event."""
 
 import json
+import re
 import time
 import urllib.error
 import urllib.request
@@ -10,9 +11,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from pileus.cli.http import Api, Failed
+from pileus.cli.http import Api, Failed, words
 from pileus.cli.lifecycle import complain
-from pileus.cli.operations import connect
+from pileus.cli.operations import brief as short
+from pileus.cli.operations import connect, width
 
 LAST = 50
 PAGE = 1000
@@ -20,6 +22,11 @@ PAUSE = 1.0
 QUIET_SECONDS = 60.0
 """A stream gives a sign of life more often than this."""
 WIDTH = 100
+"""Of what changed, where the output is no terminal."""
+FIRST = ("name", "state", "fault", "power")
+SILENT = frozenset({"generation", "operation", "open_as", "updated_at", "checksum", "sha512"})
+"""What a line leaves out: it follows from the rest, or says nothing to a person. `--json` has it."""
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 Event = dict[str, Any]
 
 
@@ -57,8 +64,10 @@ def followed(api: Api, state: Path, place: str, filters: dict[str, str]) -> Iter
                     yield event
         except urllib.error.HTTPError as error:
             if error.code not in (401, 503):
-                raise Failed(error.read().decode(errors="replace")[:500]) from error
+                text = error.read().decode(errors="replace")
+                raise Failed(words(text) or text[:500]) from error
         except (OSError, HTTPException):
+            complain("the connection to the cloud broke; going on when it answers again")
             time.sleep(PAUSE)
         api = again(state)
 
@@ -97,18 +106,27 @@ def as_object(event: Event) -> None:
 
 def as_line(event: Event) -> None:
     what = f"{event['kind']}.{event['action']}"
-    line = f"{event['seq']:>8}  {event['at'][:19]}  {what:<24} {event['resource']}  {summary(event)}"
-    print(line.rstrip(), flush=True)
+    at = event["at"][:19].replace("T", " ")
+    head = f"{event['seq']:>6}  {at}  {what:<21}  {short(event['resource'])}  "
+    columns = width()
+    left = WIDTH if columns is None else max(columns - len(head), 20)
+    text = summary(event)
+    print((head + (text if len(text) <= left else f"{text[: left - 1]}…")).rstrip(), flush=True)
 
 
 def summary(event: Event) -> str:
-    """What changed, short: of a new or removed thing its name."""
+    """What changed, short, what matters first: of a new or removed thing what it is called."""
     change = event["change"]
     if event["action"] != "update":
-        return str(change.get("name", ""))
-    text = ", ".join(f"{name}: {brief(old)} -> {brief(new)}" for name, (old, new) in change.items())
-    return text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
+        called = ("text", "name", "hostname", "address")
+        return str(next((change[field] for field in called if change.get(field)), ""))
+    names = sorted(change.keys() - SILENT, key=lambda name: (name not in FIRST, name.endswith("_at"), name))
+    if len(names) > 1:
+        names = [name for name in names if not name.endswith("_at")] or names
+    return ", ".join(f"{name}: {brief(change[name][0])} -> {brief(change[name][1])}" for name in names)
 
 
 def brief(value: Any) -> str:
-    return "-" if value in (None, "", [], {}) else str(value)
+    """Nothing is a dash, a time is without its fraction."""
+    text = "-" if value in (None, "", [], {}) else str(value)
+    return text[:19].replace("T", " ") if TIME.match(text) else text

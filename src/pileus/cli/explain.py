@@ -1,17 +1,21 @@
 """`pileus explain`: why a server is where it is, or nowhere, and whether one more would fit."""
 
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
-from pileus.cli.http import Failed
+from pileus.cli.http import Api, Failed
 from pileus.cli.lifecycle import complain
-from pileus.cli.operations import connect
+from pileus.cli.operations import connect, wrapped
 
 
 def server(state: Path, key: str) -> int:
     try:
-        answer = connect(state).get("console", f"/servers/{key}/explain")
+        api = connect(state)
+        answer = api.get("console", f"/servers/{server_of(api, key)}/explain")
     except Failed as error:
         complain(str(error))
         return 1
@@ -21,7 +25,9 @@ def server(state: Path, key: str) -> int:
 
 def size(state: Path, key: str, zone: str) -> int:
     try:
-        answer = connect(state).get("console", f"/placement/explain?{urlencode({'size': key, 'zone': zone})}")
+        api = connect(state)
+        asked = urlencode({"size": size_of(api, key), "zone": zone})
+        answer = api.get("console", f"/placement/explain?{asked}")
     except Failed as error:
         complain(str(error))
         return 1
@@ -29,41 +35,64 @@ def size(state: Path, key: str, zone: str) -> int:
     return 0
 
 
+def server_of(api: Api, key: str) -> str:
+    """The id of a server by its id or name, of any project. Raises Failed."""
+    with suppress(ValueError):
+        return str(UUID(key))
+    query = urlencode({"all_tenants": "true", "name": f"^{re.escape(key)}$"})
+    found = [each["id"] for each in api.get("compute", f"/v2.1/servers?{query}")["servers"]]
+    if not found:
+        raise Failed(f"there is no server {key}; `openstack server list --all-projects` shows all")
+    if len(found) > 1:
+        raise Failed(f"{len(found)} servers are called {key}; say which by its id: {', '.join(found[:10])}")
+    return str(found[0])
+
+
+def size_of(api: Api, key: str) -> str:
+    """As the compute API knows it; a name stands for the size of that name."""
+    known = api.get("compute", "/v2.1/flavors?is_public=None")["flavors"]
+    return next((str(each["id"]) for each in known if each["name"] == key), key)
+
+
 def told(answer: Any) -> list[str]:
     """Of a server."""
     held, decision = answer["server"], answer["decision"]
-    found = [f"server {held['name']} ({held['id']}) is {held['state']}"]
-    found += [f"  {held['fault']}"] if held["fault"] else []
+    state = "in error" if held["state"] == "error" else held["state"]
+    found = [f"server {held['name']} ({held['id']}) is {state}"]
+    found += [f"  {wrapped(held['fault'], 2)}"] if held["fault"] else []
     if decision is None:
         found.append("no decision is recorded: it was placed before decisions were kept, or not yet")
     else:
         found += ["", f"decided {decision['at'][:19].replace('T', ' ')}", *lines(decision)]
     found += [f"{len(answer['earlier'])} earlier decisions are kept"] if answer["earlier"] else []
     if answer["now"] is not None:
-        found += ["", "now it would meet", *lines(answer["now"])]
+        now = lines(answer["now"])
+        same = decision is not None and now == lines(decision)
+        found += ["", "now it would meet the same"] if same else ["", "now it would meet", *now]
     return found
 
 
 def lines(told: Any) -> list[str]:
     """One explanation."""
-    found = [f"  asked     {told['asked']} ({told['strategy']})"]
+    asked = f"{told['asked']} ({told['strategy']})"
+    found = [f"  asked     {wrapped(asked, 12)}"]
     winner = told["winner"]
     if winner is None:
         found.append(f"  result    no host of {told['considered']} fits")
     else:
-        found.append(
-            f"  result    {winner['hostname'] or 'a host'}, {winner['why']} (score {winner['score']})"
-        )
+        text = f"{winner['hostname'] or 'a host'}, {winner['why']} (score {winner['score']})"
+        found.append(f"  result    {wrapped(text, 12)}")
     found += columns(("hosts", "why not"), [[str(each["hosts"]), each["text"]] for each in told["removed"]])
-    found += columns(
-        ("nearest", "what keeps it out", "note"),
-        [[miss["hostname"] or "-", miss["lacks"], miss["note"] or ""] for miss in told["nearest"]],
-    )
+    if winner is None:
+        found += columns(
+            ("nearest", "what keeps it out", "note"),
+            [[miss["hostname"] or "-", miss["lacks"], miss["note"] or ""] for miss in told["nearest"]],
+        )
     found += columns(
         ("next best", "score", "why"),
         [[each["hostname"] or "-", str(each["score"]), each["why"]] for each in told["alternatives"]],
     )
-    return [*found, *(f"  advice    It would fit {each}." for each in told["advice"])]
+    return [*found, *(f"  advice    {wrapped(f'It would fit {each}.', 12)}" for each in told["advice"])]
 
 
 def columns(head: tuple[str, ...], rows: list[list[str]]) -> list[str]:

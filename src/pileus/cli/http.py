@@ -12,6 +12,16 @@ class Failed(Exception):
     """A call was refused; the text has the server's words."""
 
 
+def words(text: str) -> str:
+    """The message of an error of any of our APIs; empty where there is none."""
+    try:
+        answer = json.loads(text)
+        held = answer if "message" in answer else next(iter(answer.values()))
+        return str(held["message"])
+    except (ValueError, TypeError, KeyError, AttributeError, StopIteration):
+        return ""
+
+
 class Api:
     """One cloud at `url`, as a user on the project of the same name."""
 
@@ -47,8 +57,7 @@ class Api:
                 content = answer.read()
                 return answer.headers, json.loads(content) if content else None
         except urllib.error.HTTPError as error:
-            raise Failed(
-                f"{method} {url}: {error.code} {error.read().decode(errors='replace')[:500]}"
-            ) from error
+            text = error.read().decode(errors="replace")
+            raise Failed(words(text) or f"{method} {url}: {error.code} {text[:500]}") from error
         except OSError as error:
             raise Failed(f"{method} {url}: {error}") from error

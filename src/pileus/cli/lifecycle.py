@@ -7,14 +7,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import msgspec
 
 from pileus.config import Config, load, plain, typed
 
+if TYPE_CHECKING:
+    from pileus.store import View
+
 STOP_SECONDS = 30.0
 QUESTION = "pileus: "
+SHOWN = 20
+"""Of each kind in the status."""
 
 
 def say(text: str) -> None:
@@ -33,10 +38,35 @@ def configure(state: Path, given: dict[str, Any], settings: tuple[str, ...]) -> 
         name, equals, value = setting.partition("=")
         if not equals or name not in Config.__struct_fields__:
             raise ValueError(f"--set {setting}: expected NAME=VALUE with a NAME of docs/operator/settings.md")
-        values[name] = value
+        values[name] = _value(name, value)
     return msgspec.convert(
         values | given | {"state": str(state.absolute())}, Config, strict=False, dec_hook=typed
     )
+
+
+def _value(name: str, text: str) -> Any:
+    """As the setting's type has it; of several values with commas between them. ValueError names the setting."""
+    kind = next(field.type for field in msgspec.structs.fields(Config) if field.name == name)
+    given = [each for each in text.split(",") if each] if kind == tuple[str, ...] else text
+    try:
+        return msgspec.to_builtins(msgspec.convert(given, kind, strict=False, dec_hook=typed), enc_hook=plain)
+    except msgspec.ValidationError as error:
+        choice = f"; it is {' or '.join(get_args(kind))}" if get_origin(kind) is Literal else ""
+        raise ValueError(f"--set {name}={text}: {error}{choice}") from None
+
+
+def _refuse_other_kind(config: Config) -> None:
+    """The records of a simulated cloud name hosts that are nowhere else, those of a real one guests that run here."""
+    simulated, real = ((config.state / name).is_dir() for name in ("simulated", "pool"))
+    if simulated and not real and not config.simulate:
+        raise ValueError(
+            f"{config.state} holds a simulated cloud: start it with --simulate HOSTS as before "
+            "(or write simulate = HOSTS in its pileus.toml), or name another --state"
+        )
+    if real and not simulated and config.simulate:
+        raise ValueError(
+            f"{config.state} holds a real cloud: start it without --simulate, or name another --state"
+        )
 
 
 def up(state: Path, given: dict[str, Any], settings: tuple[str, ...], *, detach: bool) -> int:
@@ -45,6 +75,7 @@ def up(state: Path, given: dict[str, Any], settings: tuple[str, ...], *, detach:
 
     try:
         config = configure(state, given, settings)
+        _refuse_other_kind(config)
     except (ValueError, msgspec.ValidationError) as error:
         complain(str(error))
         return 1
@@ -102,7 +133,7 @@ def _detached(config: Config) -> int:
             return 0
     code = child.wait()
     complain(f"it did not start (exit code {code}); the end of {log}:")
-    print("".join(log.read_text(errors="replace").splitlines(keepends=True)[-15:]), file=sys.stderr)
+    print("".join(log.read_text(errors="replace").splitlines(keepends=True)[-15:]), end="", file=sys.stderr)
     return code or 1
 
 
@@ -112,16 +143,18 @@ def down(state: Path, *, guests: bool) -> int:
     running = found(state.absolute())
     if running is None:
         config = configure(state, {}, ())
-        say("no cloud runs here; ending what daemons are left")
+        say(f"no cloud runs on {state.absolute()}; ending what daemons are left")
     else:
         config = running.config
         os.kill(running.process.pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_SECONDS
+        deadline, killed = time.monotonic() + STOP_SECONDS, False
         while running.process.alive():
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline and not killed:
                 os.kill(running.process.pid, signal.SIGKILL)
+                killed = True
             time.sleep(0.05)
-        say("the control plane ended")
+        why = f": it did not end by itself in {STOP_SECONDS:.0f} s and was killed" if killed else ""
+        say(f"the control plane ended{why}")
     (config.state / "running.json").unlink(missing_ok=True)
     if not config.simulate and config.state.exists():
         from pileus.app.machine import Machine
@@ -137,10 +170,17 @@ def status(state: Path) -> int:
 
     running = found(state.absolute())
     if running is None:
-        say(f"not running (state in {state.absolute()}); start it with `pileus up`")
+        say(f"not running (state in {state.absolute()}); start it with `pileus up --state {state}`")
         return 3
     say(f"runs at {running.url} (process {running.process.pid}, state in {running.config.state})")
-    for line in asyncio.run(_counts(running.config)):
+    from pileus.store import StoreError
+
+    try:
+        lines = asyncio.run(_counts(running.config))
+    except (StoreError, OSError) as error:
+        complain(f"its records cannot be read: {error}; was this run as the user who started it?")
+        return 1
+    for line in lines:
         print(f"  {line}")
     return 0
 
@@ -148,34 +188,71 @@ def status(state: Path) -> int:
 async def _counts(config: Config) -> list[str]:
     from pileus.app.running import database_url
     from pileus.core import invariants
-    from pileus.core.alerts import Alert
     from pileus.core.cloud import Cloud
-    from pileus.core.compute.records import Host, Server
+    from pileus.core.compute.records import Server, State
     from pileus.core.operations import LIVE, Operation, Outcome
     from pileus.store import open_store
 
     store = await open_store(database_url(config))
     try:
         async with store.view() as view:
-            hosts = await view.list(Host, order=("number",), limit=20)
-            lines = [
-                f"host {h.hostname}: {h.hypervisor_type}, {'up' if h.up else 'DOWN'}, {h.servers} servers, "
-                f"{h.memory_mib_used} of {h.memory_mib} MiB claimed"
-                for h in hosts
-            ]
-            lines.append(f"servers: {await view.count(Server)}")
+            lines = await _hosts(view)
+            wrong = await view.count(Server, state=State.ERROR)
+            lines.append(f"servers: {await view.count(Server)}" + (f", {wrong} in error" if wrong else ""))
             lines.append(f"operations running: {await view.count(Operation, outcome=tuple(LIVE))}")
             broken = await invariants.violations(Cloud(config, store))
-            lines += [f"NOT SOUND: {each}" for each in broken[:20]]
-            flagged = await view.list(Operation, outcome=Outcome.FLAGGED, limit=20)
+            lines += [f"NOT SOUND: {each}" for each in broken[:SHOWN]]
+            flagged = await view.list(Operation, outcome=Outcome.FLAGGED, limit=SHOWN)
             lines += [f"NEEDS A PERSON: operation {o.id} ({o.workflow}): {o.why}; {o.fault}" for o in flagged]
             if flagged:
                 lines.append(
                     "  see `pileus operation show ID`; when its cause is gone: `pileus operation retry ID`"
                 )
-            open_ = await view.list(Alert, cleared_at=None, archived=False, order=("-last_at",))
-            lines.append(f"alerts open: {len(open_)}")
-            lines += [f"{each.severity.value.upper()}: {each.text}" for each in open_[:20]]
+            lines += await _alerts(view)
     finally:
         await store.close()
     return lines
+
+
+async def _hosts(view: "View") -> list[str]:
+    """All of them in a small cloud, in a larger one those that are not at work."""
+    from pileus.core.compute.records import Host
+
+    aside: dict[str, dict[str, Any]] = {
+        "DOWN": {"up": False},
+        "disabled": {"enabled": False},
+        "in maintenance": {"maintenance": True},
+    }
+    count = await view.count(Host)
+    counts = {word: await view.count(Host, **where) for word, where in aside.items()}
+    lines = [", ".join([f"hosts: {count}", *(f"{n} {word}" for word, n in counts.items() if n)])]
+    if count <= SHOWN:
+        shown = await view.list(Host, order=("number",))
+    else:
+        found = [await view.list(Host, order=("number",), limit=SHOWN, **where) for where in aside.values()]
+        shown = list({host.id: host for hosts in found for host in hosts}.values())[:SHOWN]
+    for host in shown:
+        state = [
+            word for word, where in aside.items() if all(getattr(host, k) is v for k, v in where.items())
+        ]
+        reason = f" ({host.disabled_reason})" if host.disabled_reason and not host.enabled else ""
+        lines.append(
+            f"host {host.hostname}: {host.hypervisor_type}, {', '.join(state) or 'up'}{reason}, "
+            f"{counted(host.servers, 'server')}, {host.memory_mib_used} of {host.memory_mib} MiB claimed"
+        )
+    return lines
+
+
+async def _alerts(view: "View") -> list[str]:
+    """The worst first."""
+    from pileus.core.alerts import Alert, Severity
+
+    found = await view.list(Alert, cleared_at=None, archived=False, order=("-last_at",))
+    worst = sorted(found, key=lambda each: -list(Severity).index(each.severity))
+    lines = [f"alerts open: {len(found)}"]
+    lines += [f"{each.severity.value.upper()}: {each.text}" for each in worst[:SHOWN]]
+    return lines + (["the others: GET /console/alerts"] if len(found) > SHOWN else [])
+
+
+def counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -81,7 +81,10 @@ def status(state: Path) -> None:
 @click.argument("form", type=click.Choice(["openrc", "clouds.yaml", "cloudstack", "aws"]))
 @click.option("--user", type=click.Choice(["admin", "demo"]), default="admin", show_default=True)
 def credentials(state: Path, form: str, user: str) -> None:
-    """Print a ready profile, as in: eval "$(pileus credentials openrc)"."""
+    """Print a ready profile of a client.
+
+    As in: eval "$(pileus credentials openrc)"
+    """
     from pileus.cli import profiles
 
     sys.exit(profiles.show(state, form, user))
@@ -97,7 +100,10 @@ def credentials(state: Path, form: str, user: str) -> None:
     help="Disk image to upload as pileus-guest, if it is not there.",
 )
 def first_server(state: Path, image_file: Path | None) -> None:
-    """Make a network, an image and a server through the APIs, and reach it by SSH; what is there is kept."""
+    """Make a first server with all it needs, and reach it.
+
+    A network, an image and a server, through the APIs; what is there is kept.
+    """
     from pileus.cli import first
 
     sys.exit(first.run(state, image_file))
@@ -114,7 +120,7 @@ def first_server(state: Path, image_file: Path | None) -> None:
     "--json", "as_json", is_flag=True, help="One JSON object a line, with everything that is known."
 )
 def events(state: Path, first: int | None, follow: bool, as_json: bool, **filters: str | None) -> None:
-    """What changed, in order: the last fifty, or from a number on."""
+    """What changed: the last fifty, or from a number on."""
     from pileus.cli import events
 
     sys.exit(events.run(state, first=first, follow=follow, as_json=as_json, **filters))
@@ -180,14 +186,14 @@ def operation_retry(state: Path, operation: str) -> None:
 
 @main.group()
 def explain() -> None:
-    """Why a server is on its host or on none, and whether one more would fit."""
+    """Why a server is on its host, or on none."""
 
 
 @explain.command("server")
 @STATE
-@click.argument("server", metavar="ID", type=click.UUID)
+@click.argument("server", metavar="SERVER")
 def explain_server(state: Path, server: str) -> None:
-    """The latest choice of its host; of a server in error also what it would meet now."""
+    """The latest choice of its host, by the server's id or name; of one in error also what it would meet now."""
     from pileus.cli import explain
 
     sys.exit(explain.server(state, server))
@@ -198,7 +204,7 @@ def explain_server(state: Path, server: str) -> None:
 @click.argument("size", metavar="SIZE")
 @click.option("--zone", default="", help="Id or name; without it any.")
 def explain_size(state: Path, size: str, zone: str) -> None:
-    """Whether one more server of this size would fit now."""
+    """Whether one more server of this size (id or name) would fit now."""
     from pileus.cli import explain
 
     sys.exit(explain.size(state, size, zone))

@@ -1,7 +1,8 @@
 """`pileus operation`: look at long work, call it off, wake it."""
 
-import json
+import shutil
 import sys
+import textwrap
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from urllib.parse import urlencode
 from pileus.cli.http import Api, Failed
 from pileus.cli.lifecycle import complain
 
-COLUMNS = ("id", "workflow", "subject", "outcome", "step", "created_at", "seconds")
+COLUMNS = ("id", "workflow", "subject", "outcome", "created", "took")
+TAIL = 8
+"""Characters of an id that tell it from others: ids begin with their time."""
 
 
 def connect(state: Path) -> Api:
@@ -53,27 +56,41 @@ def _asked(call: Any) -> int:
     try:
         call()
     except Failed as error:
-        complain(_words(str(error)))
+        complain(str(error))
         return 1
     return 0
 
 
-def _words(text: str) -> str:
-    """What the API says, without its wrapping."""
-    try:
-        return str(json.loads(text[text.index("{") :])["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return text
-
-
 def _print_list(answer: Any) -> None:
-    rows = [{**each, "seconds": _seconds(each)} for each in answer["operations"]]
-    table(COLUMNS, [[_text(row[name]) for name in COLUMNS] for row in rows])
+    rows = answer["operations"]
+    if not rows:
+        print("no operations")
+        return
+    table(
+        COLUMNS,
+        [
+            [
+                row["id"],
+                row["workflow"],
+                brief(row["subject"]),
+                _state(row),
+                _text(row["created_at"])[:19],
+                _took(row),
+            ]
+            for row in rows
+        ],
+    )
     for row in rows:
         if row["outcome"] == "flagged":
             print(f"NEEDS A PERSON: {row['id']}: {row['why']}; {row['fault']}")
     if answer["next"]:
         print(f"there are more: --before {rows[-1]['sequence']}")
+
+
+def _state(operation: Any) -> str:
+    """With the step that it is at, while it is at one."""
+    outcome: str = operation["outcome"]
+    return outcome if operation["finished_at"] or not operation["step"] else f"{outcome}: {operation['step']}"
 
 
 def _print_one(answer: Any) -> None:
@@ -86,7 +103,7 @@ def _print_one(answer: Any) -> None:
         "waits for": operation["why"],
         "next try": _text(operation["wake_at"]) if operation["why"] else "",
         "asked for": _text(operation["created_at"]),
-        "took": f"{_seconds(operation)} s",
+        "took": _took(operation),
         "project": operation["project"],
         "request": operation["request"],
         "command": operation["command"],
@@ -94,7 +111,9 @@ def _print_one(answer: Any) -> None:
     }
     for name, fact in facts.items():
         if fact:
-            print(f"  {name:<10} {fact}")
+            print(f"  {name:<10} {wrapped(fact, 13)}")
+    ended = operation["finished_at"] is not None
+    taken = [each for each in operation["steps"] if not (ended and each["state"] == "ahead")]
     table(
         ("step", "state", "began", "ms", "tries", "remark"),
         [
@@ -104,12 +123,20 @@ def _print_one(answer: Any) -> None:
                 _text(step["at"]),
                 _text(step["ms"]),
                 _text(step["tries"] or None),
-                step["fault"] or step["why"],
+                _remark(step, operation["fault"]),
             ]
-            for each in operation["steps"]
+            for each in taken
             for step in (each, *_undo(each))
         ],
     )
+    left = [each["name"] for each in operation["steps"] if each not in taken]
+    if left:
+        print(f"  never begun: {', '.join(left)}")
+
+
+def _remark(step: Any, told: str) -> str:
+    text: str = step["fault"] or step["why"]
+    return "the fault above" if text and text == told else text
 
 
 def _undo(step: Any) -> list[Any]:
@@ -120,11 +147,18 @@ def _undo(step: Any) -> list[Any]:
     ]
 
 
-def _seconds(operation: Any) -> str:
+def _took(operation: Any) -> str:
+    """Until now, of one that has not ended."""
     began = datetime.fromisoformat(operation["created_at"])
     ended = operation["finished_at"]
     until = datetime.fromisoformat(ended) if ended else datetime.now(UTC)
-    return f"{(until - began).total_seconds():.1f}"
+    seconds = (until - began).total_seconds()
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes = int(seconds // 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _text(value: Any) -> str:
@@ -135,9 +169,27 @@ def _text(value: Any) -> str:
     return text[:23].replace("T", " ") if text[4:5] == "-" and text[10:11] == "T" else text
 
 
+def width() -> int | None:
+    """Columns of the terminal; None where the output goes elsewhere, and everything is told in full."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def brief(key: str) -> str:
+    """An id in a table: on a terminal its end."""
+    return key if width() is None else f"…{key[-TAIL:]}"
+
+
+def wrapped(text: str, indent: int) -> str:
+    """A text that begins in a column, on as many lines as the terminal needs."""
+    columns = width()
+    if columns is None:
+        return text
+    return f"\n{' ' * indent}".join(textwrap.wrap(text, max(columns - indent, 30)) or [""])
+
+
 def table(head: tuple[str, ...], rows: list[list[str]]) -> None:
     """Columns as wide as what is in them; the last one has no end."""
-    lines = [[name.upper().replace("_AT", "") for name in head], *rows]
+    lines = [[name.upper() for name in head], *rows]
     widths = [max(len(line[place]) for line in lines) for place in range(len(head))]
     for line in lines:
         cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]

@@ -73,7 +73,10 @@ class QuotaExceeded(CoreError):
     kind = Kind.QUOTA
 
     def __init__(self, resource: str, *, limit: int, used: int, wanted: int) -> None:
-        super().__init__(f"{wanted} {resource} wanted, {used} used, the limit is {limit}")
+        super().__init__(
+            f"The quota of {resource} is {limit}: {used} are used and {wanted} more were asked for. "
+            "Delete something, or let an administrator raise the quota."
+        )
         self.resource, self.limit, self.used, self.wanted = resource, limit, used, wanted
 
 

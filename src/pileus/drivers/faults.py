@@ -224,9 +224,12 @@ class Faulty:
         return struck
 
     def _must_be_there(self, call: str) -> None:
+        """What is away altogether also loses the calls that are on their way."""
         now = self._surroundings.clock()
         for force in self._forces.values():
-            if force.fault.kind in AWAY and force.since <= now < force.until and force.fault.chance == 1:
+            fault = force.fault
+            whole = fault.chance == 1 and not fault.call and not fault.times
+            if whole and fault.kind in AWAY and force.since <= now < force.until:
                 raise Unreachable(f"{call}: {self.name} does not answer")
 
     async def arrive(self, call: str) -> "Way":

@@ -106,6 +106,14 @@ class Reconciler:
         await self._settle(self._findings(repairs), keep=())
         return repairs
 
+    async def restore(self) -> None:
+        """Apply what is recorded to a platform that forgets it with its process, before any work goes on, and also what
+        that work is about: it may be past the step that would apply it. Nothing was lost, so nothing is told."""
+        pace = Pace()
+        recorded = await self._recorded(pace)
+        for kind, sync in SYNC.items():
+            await self._each(sync, recorded.keys[kind], {}, pace)
+
     async def _repair(self, survey: Survey) -> Repairs:
         pace = Pace()
         recorded = await self._recorded(pace)

@@ -128,7 +128,7 @@ RULES: Mapping[Drift, Rule] = {
         R,
         CRITICAL,
         "host",
-        "Host {host} does not answer; its {count} servers stay as they are recorded. {why}",
+        "Host {host} does not answer ({why}). What is on it (servers: {count}) stays as it is recorded.",
     ),
     D.HOST_REFUSES: Rule(R, WARNING, "host", "Host {host} cannot be compared with the records: {why}"),
     D.NETWORK_MISSING: Rule(F, WARNING, "{kind}", "The network platform had lost {kind} {id}."),

@@ -4,7 +4,7 @@ A step has at most one outside effect, and its output (JSON builtins) is journal
 so a rename is a migration. A killed process repeats at most the step it was in, and the light ones before it.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,14 +21,16 @@ from pileus.core.errors import CoreError, Unavailable
 from pileus.core.operations import LASTING, Operation, Outcome, Taken
 from pileus.drivers.errors import Unreachable
 from pileus.store.errors import Conflicted, Disconnected
-from pileus.workflows.interruption import Interrupted, interruptibly
+from pileus.workflows.interruption import Interrupted, interruptibly, within
 from pileus.workflows.site import Site
 from pileus.workflows.timeline import note
 
 log = structlog.get_logger()
 
 PATIENCE = 600.0
-"""Seconds that a step may wait in all before waiting becomes failure."""
+"""Seconds that a step may wait in all before waiting becomes failure; they begin with the end of its first try."""
+LIMIT, LONG_LIMIT = 900.0, 86_400.0
+"""Seconds that one try of a step may take, and of one that copies or fetches content."""
 UNDO_DEADLINE = 600.0
 """Seconds of failing undo after which a person is told."""
 RETRY = (1.0, 2.0, 5.0, 10.0, 30.0)
@@ -82,15 +84,16 @@ class Run:
         return held
 
 
-Do = Callable[[Run], Awaitable[Any]]
-Undo = Callable[[Run], Awaitable[None]]
+Do = Callable[[Run], Coroutine[Any, Any, Any]]
+Undo = Callable[[Run], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """`undo` copes with a step that broke before or after its effect, and may be repeated.
     `light`: repeating it costs less than a commit, so its output is journalled together with the next one's.
-    `interruptible`: it may take minutes, and a cancellation ends it at any of its awaits; `undo` copes with that."""
+    `interruptible`: it may take minutes, and a cancellation ends it at any of its awaits; `undo` copes with that.
+    `limit`: seconds after which one try of it, or of its undo, is cut off at its await and counts as Unreachable."""
 
     name: str
     do: Do
@@ -98,6 +101,7 @@ class Step:
     patience: float = PATIENCE
     light: bool = False
     interruptible: bool = False
+    limit: float = LIMIT
 
 
 async def _nothing(run: Run, tx: Tx) -> None:
@@ -180,7 +184,7 @@ async def _try(run: Run, step: Step) -> tuple[Operation, bool]:
             return run.operation, False
         changes = {"step": step.name, "tries": 0, "first_try": None, "why": ""}
         return await _write(run, changes), False
-    first = run.operation.first_try or at
+    first = run.operation.first_try or run.cloud.now()
     if (run.cloud.now() - first).total_seconds() > step.patience:
         fault = f"Gave up after {step.patience:.0f} s: {output.why}"
         _note(run, step, at, began, fault=fault)
@@ -189,9 +193,10 @@ async def _try(run: Run, step: Step) -> tuple[Operation, bool]:
 
 
 async def _do(run: Run, step: Step) -> Any:
-    if not step.interruptible:
-        return await step.do(run)
-    return await interruptibly(run.cloud, run.operation, step.do(run))
+    work = step.do(run)
+    if step.interruptible:
+        work = interruptibly(run.cloud, run.operation, work)
+    return await within(step.limit, work, step.name)
 
 
 def _span(run: Run, what: str) -> AbstractContextManager[tracing.Span | None]:
@@ -257,7 +262,7 @@ async def _unwind(run: Run, workflow: Workflow) -> Operation:
             at, began = run.cloud.now(), perf_counter()
             try:
                 with _span(run, f"undo {step.name}"):
-                    await step.undo(run)
+                    await within(step.limit, step.undo(run), step.name)
             except Fenced:
                 raise
             except Exception as error:

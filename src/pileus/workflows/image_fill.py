@@ -16,7 +16,7 @@ from pileus.core.image.exports import Export
 from pileus.core.image.images import Fetch
 from pileus.core.image.records import Image
 from pileus.workflows.downloads import content
-from pileus.workflows.engine import Fenced, Run, Step, Workflow, register
+from pileus.workflows.engine import LONG_LIMIT, Fenced, Run, Step, Workflow, register
 from pileus.workflows.image_upload import check
 
 
@@ -120,7 +120,10 @@ async def release(tx: Tx, key: UUID, operation: UUID) -> None:
 FETCH = register(
     Workflow(
         "image.fetch",
-        steps=(Step("fetch", fetch, undo=drop, patience=120.0, interruptible=True), Step("inspect", inspect)),
+        steps=(
+            Step("fetch", fetch, undo=drop, patience=120.0, interruptible=True, limit=LONG_LIMIT),
+            Step("inspect", inspect),
+        ),
         finished=fetched,
         failed=not_fetched,
         want=Fetch,
@@ -130,8 +133,8 @@ FROM_VOLUME = register(
     Workflow(
         "image.from_volume",
         steps=(
-            Step("export", export, undo=clear, interruptible=True),
-            Step("adopt", adopt, undo=drop, interruptible=True),
+            Step("export", export, undo=clear, interruptible=True, limit=LONG_LIMIT),
+            Step("adopt", adopt, undo=drop, interruptible=True, limit=LONG_LIMIT),
             Step("inspect", inspect),
         ),
         finished=exported,

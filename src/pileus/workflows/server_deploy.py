@@ -20,7 +20,7 @@ from pileus.core.placement.explanation import NO_HOST, explain, private, sentenc
 from pileus.drivers.hypervisor.protocol import Hypervisor, Power
 from pileus.workflows import metadata
 from pileus.workflows.disks import ensure_base, ensure_content, remove_content
-from pileus.workflows.engine import Run, Step, Wait, Workflow, register
+from pileus.workflows.engine import LONG_LIMIT, Run, Step, Wait, Workflow, register
 from pileus.workflows.guests import drive, guest_of
 from pileus.workflows.network_sync import sync_port
 
@@ -231,8 +231,8 @@ WORKFLOW = register(
             Step("reserved", reserved, undo=give_back, light=True),
             Step("place", place, undo=unplace),
             Step("network", connect, light=True),
-            Step("base", bring_base, light=True, interruptible=True),
-            Step("disks", fill, undo=empty, interruptible=True),
+            Step("base", bring_base, light=True, interruptible=True, limit=LONG_LIMIT),
+            Step("disks", fill, undo=empty, interruptible=True, limit=LONG_LIMIT),
             Step("config drive", write_drive, undo=drop_drive, light=True),
             Step("define", define, undo=undefine),
             Step("start", power_on, undo=power_off),

@@ -15,6 +15,8 @@ from pileus.workflows.server_deploy import define, hypervisor_of, pause_after, r
 
 GRACE = 60.0
 """Seconds that a guest has to power off when asked; then the plug is pulled."""
+MEMORY_LIMIT = 2 * 3600.0
+"""Seconds that a try may take which writes a guest's memory or reads it back."""
 
 
 async def ask_off(run: Run) -> None:
@@ -92,23 +94,19 @@ async def reverted(run: Run, tx: Tx, fault: str) -> None:
         await tx.put(replace(server, **back))
 
 
-UP = (
-    Step("config drive", write_drive),
-    Step("define", define),
-    Step("start", power_on),
-    Step("running", running),
-)
+ON = (Step("start", power_on, limit=MEMORY_LIMIT), Step("running", running))
+UP = (Step("config drive", write_drive), Step("define", define), *ON)
 """A guest that its host has lost is made again from its records."""
 
 STEPS: dict[Verb, tuple[Step, ...]] = {
     Verb.START: UP,
     Verb.STOP: (Step("ask", ask_off), Step("off", off)),
-    Verb.REBOOT: (Step("ask", ask_off), Step("off", off), Step("start", power_on), Step("running", running)),
+    Verb.REBOOT: (Step("ask", ask_off), Step("off", off), *ON),
     Verb.REBOOT_HARD: (Step("cut off", cut_off), *UP),
     Verb.PAUSE: (Step("freeze", freeze),),
     Verb.UNPAUSE: (Step("thaw", thaw),),
-    Verb.SUSPEND: (Step("save", save),),
-    Verb.RESUME: (Step("start", power_on), Step("running", running)),
+    Verb.SUSPEND: (Step("save", save, limit=MEMORY_LIMIT),),
+    Verb.RESUME: ON,
     Verb.DESTROY: (Step("cut off", cut_off_where_placed),),
     Verb.RECOVER: (),
 }

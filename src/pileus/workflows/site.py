@@ -35,9 +35,22 @@ class Site:
     ) -> None:
         self.cloud = cloud
         self.hypervisors = hypervisors
-        self.network = network
         self.pools = pools
-        self.images = images
+        self._network = network
+        self._images = images
+
+    @property
+    def network(self) -> NetworkDriver:
+        """Raises Unavailable after the lease: what was read from the records before may be older than what another
+        worker has applied since."""
+        must_be_ours()
+        return self._network
+
+    @property
+    def images(self) -> ImageStore:
+        """Raises Unavailable after the lease."""
+        must_be_ours()
+        return self._images
 
     def hypervisor(self, host: UUID) -> Hypervisor:
         """Raises Unavailable for a host that has not joined."""

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from pileus.core.block.records import Volume, VolumeState
 from pileus.core.cloud import Tx
 from pileus.workflows.disks import ensure_content, in_error, remove_content
-from pileus.workflows.engine import Run, Step, Workflow, register
+from pileus.workflows.engine import LONG_LIMIT, Run, Step, Workflow, register
 
 
 async def fill(run: Run) -> None:
@@ -37,7 +37,7 @@ async def fail(run: Run, tx: Tx, fault: str) -> None:
 WORKFLOW = register(
     Workflow(
         "volume.create",
-        steps=(Step("content", fill, undo=empty, interruptible=True),),
+        steps=(Step("content", fill, undo=empty, interruptible=True, limit=LONG_LIMIT),),
         finished=publish,
         failed=fail,
     )

@@ -4,7 +4,7 @@ from pileus.core.block import volumes
 from pileus.core.block.records import Volume
 from pileus.core.cloud import Tx
 from pileus.workflows.disks import in_error
-from pileus.workflows.engine import Run, Step, Workflow, register
+from pileus.workflows.engine import LONG_LIMIT, Run, Step, Workflow, register
 from pileus.workflows.volume_attach import attached, plug, unplug
 from pileus.workflows.volume_create import empty, fill
 
@@ -18,7 +18,10 @@ async def fail(run: Run, tx: Tx, fault: str) -> None:
 WORKFLOW = register(
     Workflow(
         "volume.create_for",
-        steps=(Step("content", fill, undo=empty, interruptible=True), Step("plug", plug, undo=unplug)),
+        steps=(
+            Step("content", fill, undo=empty, interruptible=True, limit=LONG_LIMIT),
+            Step("plug", plug, undo=unplug),
+        ),
         finished=attached,
         failed=fail,
     )

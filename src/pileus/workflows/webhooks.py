@@ -196,9 +196,10 @@ class Dispatcher:
         position = await deliveries.position(self.cloud)
         if position is None:
             return
+        feed = stream.of(self.cloud)
         try:
-            async with stream.of(self.cloud).follower(EVERYTHING, position) as follower:
-                while await deliveries.wanted(self.cloud):
+            async with feed.follower(EVERYTHING, position) as follower:
+                while not feed.stopping and await deliveries.wanted(self.cloud):
                     events = await follower.read()
                     if follower.position > position:
                         await deliveries.assign(self.cloud, events, follower.position)

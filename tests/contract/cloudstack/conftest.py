@@ -14,7 +14,7 @@ import pytest
 from argon2 import PasswordHasher
 
 import pileus.core.records  # noqa: F401 - every table
-from pileus.app.bootstrap import bootstrap, join_host, join_pool
+from pileus.app.bootstrap import join_host, join_pool
 from pileus.config import Config
 from pileus.core.block.records import StoragePool
 from pileus.core.caller import MEMBER, Caller, system
@@ -130,9 +130,7 @@ def check(command: str, content: dict[str, Any]) -> None:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    made = Config(state=tmp_path / "state", simulate=1)
-    made.state.mkdir()
-    return made
+    return Config(state=tmp_path / "state", simulate=1)
 
 
 @pytest.fixture(autouse=True)
@@ -142,8 +140,9 @@ def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def cloud(config: Config, tmp_path: Path) -> AsyncIterator[Cloud]:
+    """After the first start."""
     url = f"sqlite:///{tmp_path / 'pileus.db'}"
-    await schema.create(url)
+    await schema.start(url, config)
     store = await open_store(url)
     try:
         yield Cloud(config, store)
@@ -153,9 +152,8 @@ async def cloud(config: Config, tmp_path: Path) -> AsyncIterator[Cloud]:
 
 @pytest.fixture
 async def site(cloud: Cloud) -> Site:
-    """After the first start, with one simulated host."""
+    """With one simulated host."""
     catalogue.load()
-    await bootstrap(cloud)
     async with cloud.view() as look:
         pool = (await look.list(StoragePool))[0]
     host = await join_host(cloud, "simulator", FACTS, POOL)

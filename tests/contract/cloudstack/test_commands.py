@@ -11,6 +11,7 @@ from pileus.faces import cloudstack
 from pileus.faces.cloudstack import waiting
 from pileus.faces.cloudstack.commands import COMMANDS
 from pileus.faces.cloudstack.sessions import ANONYMOUS
+from tests import quick
 from tests.asgi import Client
 from tests.contract.cloudstack.conftest import ENDPOINT, UNSIGNED, Stack, stack
 from tests.contract.world import World, opened
@@ -24,9 +25,9 @@ async def furnish(world: World) -> None:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    with pytest.MonkeyPatch.context() as patch:
-        async with opened(tmp_path_factory.mktemp("stack"), also=furnish) as made:
+async def world() -> AsyncIterator[World]:
+    with quick.directory() as place, pytest.MonkeyPatch.context() as patch:
+        async with opened(place, also=furnish) as made:
             patch.setattr(waiting, "PATIENCE", 0.0)  # there is no worker to wait for
             yield made
 

@@ -176,7 +176,7 @@ async def test_the_command_lists_shows_cancels_and_wakes(
         lines = output.splitlines()
         assert (code, lines[0].split()) == (
             0,
-            ["ID", "WORKFLOW", "SUBJECT", "OUTCOME", "STEP", "CREATED", "SECONDS"],
+            ["ID", "WORKFLOW", "SUBJECT", "OUTCOME", "CREATED", "TOOK"],
         )
         assert [line.split()[0] for line in lines[1:]] == [waiting["id"], deployed]
         code, output = await pileus("show", waiting["id"])

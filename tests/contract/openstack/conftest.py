@@ -14,7 +14,7 @@ from argon2 import PasswordHasher
 import pileus.core.records
 import pileus.faces.openstack
 import pileus.workflows
-from pileus.app.bootstrap import bootstrap, join_host, join_pool
+from pileus.app.bootstrap import join_host, join_pool
 from pileus.config import Config
 from pileus.core.block.records import StoragePool
 from pileus.core.caller import ADMIN, MEMBER, Caller, system
@@ -67,8 +67,9 @@ def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def cloud(config: Config, tmp_path: Path) -> AsyncIterator[Cloud]:
+    """After the first start."""
     url = f"sqlite:///{tmp_path / 'pileus.db'}"
-    await schema.create(url)
+    await schema.start(url, config)
     store = await open_store(url)
     try:
         yield Cloud(config, store)
@@ -78,10 +79,9 @@ async def cloud(config: Config, tmp_path: Path) -> AsyncIterator[Cloud]:
 
 @pytest.fixture
 async def platform(cloud: Cloud) -> Site:
-    """After the first start, with one simulated host."""
+    """With one simulated host."""
     for module in pkgutil.iter_modules(pileus.workflows.__path__):
         importlib.import_module(f"pileus.workflows.{module.name}")
-    await bootstrap(cloud)
     async with cloud.view() as look:
         pool = (await look.list(StoragePool))[0]
     host = await join_host(cloud, "simulator", FACTS, POOL_FACTS)

@@ -12,12 +12,16 @@ from argon2 import PasswordHasher
 from pileus.app.bootstrap import bootstrap, join_hosts
 from pileus.app.simulation import Simulation
 from pileus.config import Config
-from pileus.core.block.records import StoragePool
+from pileus.core.block.records import StoragePool, Volume, VolumeKind, VolumeState
 from pileus.core.cloud import Cloud
 from pileus.core.compute.records import Cluster, Host, Pod, Zone
 from pileus.core.identity import secrets
+from pileus.core.identity.records import Project, User
 from pileus.drivers.hypervisor.protocol import Guest, Power
+from pileus.drivers.network.protocol import Kind
+from pileus.reconcile.network import Reconciler
 from pileus.store import open_store
+from pileus.workflows.site import Site
 from tests import schema
 
 GUEST = Guest(id=UUID(int=7), name="g", vcpus=1, memory_mib=64)
@@ -78,6 +82,34 @@ async def test_one_zone_has_racks_of_forty(tmp_path: Path, url: str) -> None:
     ):
         assert sorted(Counter(host.pod for host in await look.list(Host)).values()) == [30, 30, 30]
         assert len(await look.list(StoragePool)) == 1
+
+
+async def test_disks_under_way_and_networks_are_there_after_the_next_start(tmp_path: Path, url: str) -> None:
+    config = Config(state=tmp_path / "state", simulate=1)
+    async with started(config, url) as (cloud, _), cloud.transaction() as tx:
+        (pool,) = await tx.list(StoragePool)
+        kind, project = (await tx.list(VolumeKind))[0], (await tx.list(Project))[0]
+        owner = (await tx.list(User))[0]
+        volume = await tx.add(
+            Volume(
+                id=cloud.new_id(),
+                user=owner.id,
+                project=project.id,
+                kind=kind.id,
+                pool=pool.id,
+                size_gib=1,
+                created_at=cloud.now(),
+                updated_at=cloud.now(),
+            )
+        )
+        assert volume.state is VolumeState.CREATING
+    async with started(config, url) as (cloud, simulation):
+        assert volume.id in await simulation.pool(pool.path).volumes()
+        images = simulation.image_store(str(tmp_path / "images"))
+        site = Site(cloud, hypervisors={}, network=simulation.network, pools={}, images=images)
+        await Reconciler(site).restore()
+        assert (await simulation.network.known())[Kind.NETWORK]
+        assert (await Reconciler(site).once()).count == 0
 
 
 async def test_guests_are_there_after_the_next_start(tmp_path: Path, url: str) -> None:

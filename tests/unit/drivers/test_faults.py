@@ -47,6 +47,18 @@ def test_a_call_takes_time_and_a_slow_host_takes_more() -> None:
     assert run(1, main) == (usual, slow)
 
 
+def test_a_fault_of_one_call_leaves_the_others_alone() -> None:
+    async def main(loop: VirtualLoop) -> None:
+        place = Place(loop)
+        place.host.impose(Fault(kind=FaultKind.UNREACHABLE, call="start"))
+        await place.host.define(GUEST)
+        assert await place.host.facts() == FACTS
+        with pytest.raises(Unreachable, match="start: sim-1 does not answer"):
+            await place.host.start(GUEST.id)
+
+    run(1, main)
+
+
 @pytest.mark.parametrize(
     ("kind", "error", "there"),
     [
@@ -62,7 +74,7 @@ def test_a_fault_breaks_the_call_and_leaves_an_effect_or_none(
 ) -> None:
     async def main(loop: VirtualLoop) -> None:
         place = Place(loop)
-        place.host.impose(Fault(kind=kind, call="" if kind is FaultKind.UNREACHABLE else "define", times=1))
+        place.host.impose(Fault(kind=kind, call="define", times=1))
         with pytest.raises(error, match="sim-1"):
             await place.host.define(GUEST)
         assert (loop.time() > 29) is (kind is FaultKind.HANGING)

@@ -10,7 +10,8 @@ from uuid import UUID
 
 import pytest
 
-from pileus.store import Record, Registry, Store, create_all, open_store, table
+from pileus.store import Record, Registry, Store, open_store, table
+from tests import schema
 
 REGISTRY = Registry()
 
@@ -69,7 +70,7 @@ NOON = datetime(2030, 1, 2, 12, 0, 0, 123456, tzinfo=UTC)
 
 @pytest.fixture
 async def prepared_url(database_url: str) -> str:
-    await create_all(database_url, REGISTRY)
+    await schema.create(database_url, REGISTRY)
     return database_url
 
 

@@ -9,8 +9,9 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
-from pileus.store import Record, Registry, Unreadable, Unstorable, create_all, open_store, table
+from pileus.store import Record, Registry, Unreadable, Unstorable, open_store, table
 from pileus.store.records import layout_of
+from tests import schema
 
 REGISTRY = Registry()
 
@@ -91,7 +92,7 @@ VALUES = [
 
 @pytest.fixture
 async def store(database_url):
-    await create_all(database_url, REGISTRY)
+    await schema.create(database_url, REGISTRY)
     opened = await open_store(database_url)
     yield opened
     await opened.close()

@@ -14,7 +14,7 @@ from argon2 import PasswordHasher
 from msgspec.structs import replace
 
 import pileus.workflows
-from pileus.app.bootstrap import bootstrap, join_host, join_pool
+from pileus.app.bootstrap import join_host, join_pool
 from pileus.config import Config
 from pileus.core import invariants, records  # noqa: F401 (declares every table)
 from pileus.core.block import volumes
@@ -132,10 +132,10 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     for module in pkgutil.iter_modules(pileus.workflows.__path__):
         importlib.import_module(f"pileus.workflows.{module.name}")
     url = f"sqlite:///{tmp_path / 'pileus.db'}"
-    await schema.create(url)
+    config = Config(state=tmp_path / "state", simulate=1)
+    await schema.start(url, config)
     store = await open_store(url)
-    cloud = Cloud(Config(state=tmp_path / "state", simulate=1), store)
-    await bootstrap(cloud)
+    cloud = Cloud(config, store)
     async with cloud.view() as look:
         pool = (await look.list(StoragePool))[0]
     host = await join_host(cloud, "simulator", FACTS, ROOM)

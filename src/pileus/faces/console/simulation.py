@@ -6,6 +6,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from pileus.core.errors import Invalid
 from pileus.drivers.faults import Fault, FaultKind
 from pileus.faces.console.service import POLICIES, SERVICE
 from pileus.faces.wire import Request
@@ -21,7 +22,7 @@ class NewFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """`host`: a host's name or id, `network`, `images`, or the id of a storage pool."""
 
     host: Annotated[str, Meta(min_length=1, max_length=255)]
-    fault: FaultKind
+    fault: Annotated[str, Meta(max_length=64)]
     call: Annotated[str, Meta(max_length=64)] = ""
     chance: Annotated[float, Meta(gt=0, le=1)] = 1.0
     times: Annotated[int, Meta(ge=0, le=1 << 31)] = 0
@@ -29,6 +30,13 @@ class NewFault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     seconds: Seconds = 30.0
     after: Seconds = 0.0
     lasts: Seconds = 0.0
+
+
+def kind(text: str) -> FaultKind:
+    try:
+        return FaultKind(text)
+    except ValueError:
+        raise Invalid(f"There is no fault {text!r}; there are {', '.join(FaultKind)}.") from None
 
 
 def view(imposed: Imposed) -> dict[str, Any]:
@@ -51,7 +59,7 @@ def view(imposed: Imposed) -> dict[str, Any]:
 @SERVICE.operation("POST", "/simulation/faults", policy=WRITE, body=NewFault, status=201)
 async def create(request: Request, body: NewFault) -> dict[str, Any]:
     fault = Fault(
-        kind=body.fault,
+        kind=kind(body.fault),
         call=body.call,
         chance=body.chance,
         times=body.times,

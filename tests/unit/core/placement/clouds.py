@@ -135,9 +135,11 @@ async def built(clouds: list[Cloud]) -> World:
 @asynccontextmanager
 async def opened(url: str, state: Path) -> AsyncIterator[World]:
     """Everything at work, nothing asked of it yet."""
-    await schema.create(url)
     config = Config(state=state, simulate=HOSTS, memory_overcommit=1.0, reserved_memory_mib=0)
-    config.state.mkdir(exist_ok=True)
+    if url.startswith("sqlite"):
+        await schema.start(url, config)
+    else:
+        await schema.create(url)
     stores: list[Store] = [await open_store(url) for _ in range(1 if url.startswith("sqlite") else 2)]
     started: list[Worker] = []
     try:

@@ -1,3 +1,4 @@
+import asyncio
 import threading
 from pathlib import Path
 from uuid import uuid4
@@ -7,6 +8,7 @@ import pytest
 libvirt = pytest.importorskip("libvirt")
 
 from pileus.drivers.errors import Unreachable  # noqa: E402
+from pileus.drivers.hypervisor.libvirt import connection as connections  # noqa: E402
 from pileus.drivers.hypervisor.libvirt import probe  # noqa: E402
 from pileus.drivers.hypervisor.libvirt.connection import Connection  # noqa: E402
 from pileus.drivers.hypervisor.libvirt.driver import LibvirtHypervisor, tail  # noqa: E402
@@ -27,6 +29,30 @@ async def test_an_answer_that_does_not_come_is_unreachable() -> None:
         await connection.run("wait", lambda _: release.wait(30), patience=0.05)
     release.set()
     assert await connection.run("count", lambda opened: opened.numOfDomains()) == 1
+    await connection.close()
+
+
+async def test_a_call_behind_those_that_hang_is_not_held_up_and_never_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections, "THREADS", 1)
+    connection, release = Connection("test:///default"), threading.Event()
+    began, made = threading.Event(), list[str]()
+
+    def hang(_: object) -> None:
+        began.set()
+        release.wait(30)
+
+    hanging = asyncio.create_task(connection.run("define guest 1", hang))
+    await asyncio.to_thread(began.wait)
+    monkeypatch.setattr(connections, "TURN", 0.05)
+    with pytest.raises(Unreachable, match=r"^start: .* no answer yet to: define guest 1 \(for \d+ s\)$"):
+        await connection.run("start", lambda _: made.append("late"))
+    release.set()
+    await hanging
+    monkeypatch.setattr(connections, "TURN", 30.0)
+    await connection.run("start", lambda _: made.append("in time"))
+    assert made == ["in time"]
     await connection.close()
 
 

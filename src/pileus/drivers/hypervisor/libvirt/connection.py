@@ -105,7 +105,9 @@ class Connection:
         except TimeoutError as error:
             if begun.is_set():
                 raise Unreachable(f"{what}: libvirt gave no answer in {patience:.0f} s") from error
-            raise Unreachable(f"{what}: libvirt at {self.uri} has no answer yet to: {self._oldest()}") from error
+            raise Unreachable(
+                f"{what}: libvirt at {self.uri} has no answer yet to: {self._oldest()}"
+            ) from error
         finally:
             asked.forsaken = True
 

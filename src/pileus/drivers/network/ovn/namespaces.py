@@ -16,8 +16,8 @@ MOUNTED = Path("/run/netns")
 
 
 def namespace(network: UUID) -> str:
-    """Also the name of the device outside, hence so short."""
-    return f"pm-{network.hex[-12:]}"
+    """Also the name of the device outside; its peer has one letter more, and the kernel takes 15."""
+    return f"pm-{network.hex[-11:]}"
 
 
 class Namespaces:
