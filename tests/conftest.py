@@ -140,7 +140,8 @@ def postgres_url(postgres: Postgres) -> Iterator[str]:
     yield url
     others = f"FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()"
     clean = f"SET client_min_messages = error; SELECT pg_terminate_backend(pid, 5000) {others}; {schema.park(url)}"
-    if postgres.run(clean, name).returncode == 0:  # else a test has changed its tables: nobody gets them again
+    cleaned = postgres.run(clean, name).returncode == 0
+    if cleaned:  # else a test has changed its tables: nobody gets them again
         postgres.free.append(name)
 
 

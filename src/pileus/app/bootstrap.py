@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from pileus.core.block.records import StoragePool, VolumeKind
 from pileus.core.caller import ADMIN, MANAGER, MEMBER, READER, SERVICE
 from pileus.core.cloud import Cloud, Tx
+from pileus.core.compute import hosts
 from pileus.core.compute.records import Cluster, Host, Pod, Size, Zone
 from pileus.core.identity import secrets as vault
 from pileus.core.identity.domains import ROOT
@@ -271,7 +272,7 @@ async def _join(
     tx: Tx, cluster: Cluster, held: Host | None, fresh: Mapping[str, Any], more: Mapping[str, Any]
 ) -> Host:
     if held is not None:
-        return await tx.put(replace(held, **fresh, generation=held.generation + 1))
+        return await hosts.amend(tx, held, **fresh)
     config = tx.cloud.config
     return await tx.add(
         Host(

@@ -15,6 +15,7 @@ from pileus.config import Config
 from pileus.core.block.records import StoragePool, Volume, VolumeKind, VolumeState
 from pileus.core.cloud import Cloud
 from pileus.core.compute.records import Cluster, Host, Pod, Zone
+from pileus.core.events import Event
 from pileus.core.identity import secrets
 from pileus.core.identity.records import Project, User
 from pileus.drivers.hypervisor.protocol import Guest, Power
@@ -120,3 +121,11 @@ async def test_guests_are_there_after_the_next_start(tmp_path: Path, url: str) -
         await host.start(GUEST.id)
     async with started(config, url) as (_, simulation):
         assert [await host.guests() for host in simulation.hosts] == [{}, {GUEST.id: Power.ON}]
+
+
+async def test_hosts_that_are_what_they_were_are_no_news(tmp_path: Path, url: str) -> None:
+    config, told = Config(state=tmp_path / "state", simulate=5), []
+    for _ in range(2):
+        async with started(config, url) as (cloud, _), cloud.view() as look:
+            told.append(await look.count(Event, kind="host"))
+    assert told == [5, 5]
