@@ -438,7 +438,7 @@ def own_share(cloud: RealCloud, index: int) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hosts", type=int, default=10_000, help="simulated hosts")
-    parser.add_argument("--servers", type=int, default=10_000, help="servers of the boot storm")
+    parser.add_argument("--servers", type=int, default=100_000, help="servers of the boot storm")
     parser.add_argument("--skip-simulated", action="store_true")
     parser.add_argument("--skip-real", action="store_true")
     options = parser.parse_args()
