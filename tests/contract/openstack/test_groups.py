@@ -115,6 +115,7 @@ async def test_an_aggregate_is_made_changed_and_removed(admin: Person, hosts: li
     await ask(admin, "DELETE", path)
     await refused(admin, 404, "GET", path)
     await refused(admin, 400, "GET", f"{BASE}/os-aggregates/x")
+    await refused(admin, 404, "GET", f"{BASE}/os-aggregates/-1")
 
 
 def named(name: str) -> dict[str, Any]:

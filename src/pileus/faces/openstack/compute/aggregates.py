@@ -21,7 +21,9 @@ Item = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9-_
 
 
 def number(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 9:
+    """Of an aggregate; a negative one is a number that none has."""
+    digits = text.removeprefix("-")
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 9:
         raise Invalid(f"Invalid input received: id must be an integer, not {text[:64]}.")
     return int(text)
 
