@@ -172,7 +172,8 @@ async def create(cloud: Cloud, caller: Caller, want: Create) -> Made:
 
 
 async def update(cloud: Cloud, caller: Caller, key: UUID, change: Change) -> Webhook:
-    """Raises NotFound, Invalid, Forbidden. One that is enabled again begins with the events from now on."""
+    """Raises NotFound, Invalid, Forbidden. What waits for a webhook that is disabled is given
+    up; one that is enabled again begins with the events from now on."""
     async with cloud.transaction(caller) as tx:
         held = await caller.find(tx.rows, Webhook, key, "webhook.update")
         given = {
@@ -188,6 +189,9 @@ async def update(cloud: Cloud, caller: Caller, key: UUID, change: Change) -> Web
             given["since"] = await latest(tx)
         changed = replace(held, **given, updated_at=cloud.now())
         check(caller, changed.name, changed.url, changed.scope, changed.kinds, changed.actions)
+        if held.enabled and not changed.enabled:
+            ended = {"state": State.FAILED, "answer": "The webhook was disabled.", "finished_at": cloud.now()}
+            await tx.rows.update_where(Delivery, ended, webhook=held.id, state=State.PENDING)
         return await tx.put(changed)
 
 
@@ -197,6 +201,13 @@ async def delete(cloud: Cloud, caller: Caller, key: UUID) -> None:
         held = await caller.find(tx.rows, Webhook, key, "webhook.delete")
         await tx.rows.delete_where(Delivery, webhook=held.id)
         await tx.remove(held)
+
+
+async def listing(cloud: Cloud, caller: Caller) -> list[Webhook]:
+    """Those of the caller's project, the oldest first."""
+    caller.require("webhook.read", project=caller.home)
+    async with cloud.view() as look:
+        return await look.list(Webhook, project=caller.home, order=("created_at",))
 
 
 async def show(cloud: Cloud, caller: Caller, key: UUID) -> Webhook:

@@ -6,8 +6,10 @@ import binascii
 import hashlib
 import hmac
 import http.client
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -31,6 +33,9 @@ log = structlog.get_logger()
 PAUSES = (5.0, 30.0, 120.0, 600.0, 1800.0, 7200.0)
 """Seconds after each failed try; after the last a delivery is given up."""
 ANSWER_SECONDS = 10.0
+"""For connecting, and for each part of the answer."""
+TRY_SECONDS = 20.0
+"""For the whole of a try."""
 OURS_SECONDS = 60.0
 """A try that was cut off, by the end of the process, is repeated after this."""
 AT_ONCE = 16
@@ -100,21 +105,24 @@ class Answer(msgspec.Struct, frozen=True):
         return 200 <= self.status < 300
 
 
-def post(webhook: Webhook, message: Message) -> Answer:
-    """One try, in a thread. A redirection is an answer like any other: it is not followed."""
+def dial(webhook: Webhook) -> http.client.HTTPConnection:
+    """Not connected yet."""
     parts = urlsplit(webhook.url)
     assert parts.hostname is not None
+    where = parts.hostname, parts.port
+    if parts.scheme == "http":
+        return Connection(*where, inside=webhook.inside, timeout=ANSWER_SECONDS)
+    context = ssl.create_default_context()
+    if not webhook.verify_tls:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return SecureConnection(*where, context=context, inside=webhook.inside, timeout=ANSWER_SECONDS)
+
+
+def post(connection: http.client.HTTPConnection, webhook: Webhook, message: Message) -> Answer:
+    """One try, in a thread. A redirection is an answer like any other: it is not followed."""
+    parts = urlsplit(webhook.url)
     headers = {"content-type": "application/json", "user-agent": "pileus-webhook", **message.headers}
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    if parts.scheme == "https":
-        context = ssl.create_default_context()
-        if not webhook.verify_tls:
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        connection: http.client.HTTPConnection = SecureConnection(
-            parts.hostname, parts.port, context=context, inside=webhook.inside, timeout=ANSWER_SECONDS
-        )
-    else:
-        connection = Connection(parts.hostname, parts.port, inside=webhook.inside, timeout=ANSWER_SECONDS)
     try:
         connection.request("POST", path, message.body, headers)
         response = connection.getresponse()
@@ -128,9 +136,15 @@ def post(webhook: Webhook, message: Message) -> Answer:
         connection.close()
 
 
-async def deliver(site: Site, sent: Delivery, webhook: Webhook) -> None:
+def cut(connection: http.client.HTTPConnection) -> None:
+    """End a try whose receiver answers so slowly that no single wait is too long."""
+    if connection.sock is not None:
+        with suppress(OSError):  # it is over already
+            connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+async def deliver(cloud: Cloud, threads: ThreadPoolExecutor, sent: Delivery, webhook: Webhook) -> None:
     """One try of one delivery, and its end in the log."""
-    cloud = site.cloud
     event = await deliveries.event_of(cloud, sent, webhook)
     if event is None and sent.seq:
         await deliveries.settle(
@@ -139,7 +153,13 @@ async def deliver(site: Site, sent: Delivery, webhook: Webhook) -> None:
         return
     what = Signed(event, sent, webhook, webhooks.key_of(cloud, webhook), int(cloud.now().timestamp()))
     message = await FORMS.get(webhook.form, standard)(cloud, what)
-    answer = await asyncio.to_thread(post, webhook, message)
+    loop, connection = asyncio.get_running_loop(), dial(webhook)
+    deadline = loop.call_later(TRY_SECONDS, cut, connection)
+    try:
+        answer = await loop.run_in_executor(threads, post, connection, webhook, message)
+    finally:
+        deadline.cancel()
+        cut(connection)  # also where nobody waits for the answer any more
     now = cloud.now()
     told = {
         "status": answer.status,
@@ -163,10 +183,12 @@ class Dispatcher:
     """One a process: notes what is to be told, and tells it. Several processes share the work."""
 
     def __init__(self, site: Site) -> None:
-        self.site, self.cloud = site, site.cloud
+        self.cloud = site.cloud
         self._sending: dict[UUID, asyncio.Task[None]] = {}
         """By webhook: one gets its messages one after another."""
         self._tasks: list[asyncio.Task[None]] = []
+        self._threads = ThreadPoolExecutor(AT_ONCE, "webhooks")
+        """Own ones: receivers are strangers, and what waits for them must hold up nothing else."""
 
     async def start(self) -> None:
         self._tasks = [
@@ -180,6 +202,7 @@ class Dispatcher:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _for_ever(self, part: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -210,19 +233,26 @@ class Dispatcher:
             await deliveries.assign(self.cloud, [], removed.oldest - 1)
 
     async def send(self) -> None:
-        """Begin what is due, as far as there is room."""
-        while (room := AT_ONCE - len(self._sending)) > 0:
-            due = await deliveries.claim(self.cloud, room, OURS_SECONDS, frozenset(self._sending))
-            if not due:
-                return
+        """Begin what is due, as far as there is room. One webhook's backlog does not keep the others waiting."""
+        while True:
+            room = AT_ONCE - len(self._sending)
+            due = (
+                await deliveries.claim(self.cloud, room, OURS_SECONDS, frozenset(self._sending))
+                if room
+                else []
+            )
             for delivery, webhook in due:
                 task = asyncio.create_task(self._deliver(delivery, webhook), name=f"webhook {webhook.id}")
                 self._sending[webhook.id] = task
-            await asyncio.wait(self._sending.values(), return_when=asyncio.FIRST_COMPLETED)
+            if not due and not self._sending:
+                return
+            if not due:
+                running = self._sending.values()
+                await asyncio.wait(running, timeout=IDLE, return_when=asyncio.FIRST_COMPLETED)
 
     async def _deliver(self, delivery: Delivery, webhook: Webhook) -> None:
         try:
-            await deliver(self.site, delivery, webhook)
+            await deliver(self.cloud, self._threads, delivery, webhook)
         except (StoreError, CoreError) as error:
             log.warning("webhook not told", delivery=str(delivery.id), error=str(error))
         except Exception:

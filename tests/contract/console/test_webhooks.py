@@ -5,14 +5,16 @@ import base64
 import hashlib
 import hmac
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from pileus.core import deliveries
 from pileus.core.caller import system
 from pileus.core.cloud import Cloud
-from pileus.core.webhooks import Delivery, State
+from pileus.core.webhooks import Delivery, State, Webhook
 from pileus.workflows import webhooks as delivering
 from pileus.workflows.site import Site
 from pileus.workflows.webhooks import Dispatcher
@@ -135,7 +137,7 @@ async def test_a_try_that_was_cut_off_is_repeated(
     admin: Person, cloud: Cloud, site: Site, receiver: Receiver
 ) -> None:
     made = await hook(admin, receiver)
-    sent = await deliveries.send_test(cloud, system(), made["id"])
+    sent = await deliveries.send_test(cloud, system(), UUID(made["id"]))
     ((held, _),) = await deliveries.claim(cloud, 1, 0.1, frozenset())
     assert held.id == sent.id
     assert await deliveries.claim(cloud, 1, 0.1, frozenset()) == []
@@ -143,6 +145,63 @@ async def test_a_try_that_was_cut_off_is_repeated(
     await dispatcher.start()
     await until(lambda: len(receiver.got) == 1)
     await dispatcher.stop()
+
+
+async def test_a_receiver_that_answers_drop_by_drop_is_cut_off_and_holds_nobody_up(
+    admin: Person, dispatcher: Dispatcher, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivering, "TRY_SECONDS", 0.3)
+    monkeypatch.setattr(delivering, "PAUSES", ())
+
+    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while True:
+                writer.write(b"H")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+
+    slow = await asyncio.start_server(drip, "127.0.0.1", 0)
+    try:
+        port = slow.sockets[0].getsockname()[1]
+        made = await hook(admin, Receiver(f"http://127.0.0.1:{port}/"))
+        other = await hook(admin, receiver)
+        for webhook in (made, other):
+            assert (await admin.post(f"{HOOKS}/{webhook['id']}/test")).status == 202
+        await until(lambda: len(receiver.got) == 1)
+        async with asyncio.timeout(DEADLINE):
+            while (told := (await log(admin, made))[0])["state"] != "failed":
+                await asyncio.sleep(0.01)
+        assert (told["tries"], told["status"]) == (1, None)
+    finally:
+        slow.close()
+
+
+async def test_what_waits_for_a_webhook_that_is_disabled_is_given_up(
+    admin: Person, site: Site, receiver: Receiver
+) -> None:
+    made = await hook(admin, receiver)
+    await admin.post(f"{HOOKS}/{made['id']}/test")
+    await admin.patch(f"{HOOKS}/{made['id']}", json={"webhook": {"enabled": False}})
+    (told,) = await log(admin, made)
+    assert (told["state"], told["answer"]) == ("failed", "The webhook was disabled.")
+
+
+async def test_a_backlog_of_one_webhook_keeps_no_other_waiting(
+    admin: Person, cloud: Cloud, site: Site, receiver: Receiver
+) -> None:
+    busy, other = await hook(admin, receiver), await hook(admin, receiver)
+    async with cloud.transaction() as tx:
+        held = await tx.get(Webhook, UUID(busy["id"]))
+        for number in range(300):
+            await tx.rows.insert(deliveries.awaiting(cloud, held, 0, f"webhook.{number}"))
+    sent = await deliveries.send_test(cloud, system(), UUID(other["id"]))
+    made = Dispatcher(site)
+    await made.start()
+    try:
+        await until(lambda: any(str(sent.id) in got.headers["webhook-id"] for got in receiver.got))
+        assert len(receiver.got) < 100
+    finally:
+        await made.stop()
 
 
 async def test_only_an_administrator_has_the_cloud_itself_called(

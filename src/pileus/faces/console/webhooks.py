@@ -1,16 +1,15 @@
 """Webhooks of a project, and the log of what they were sent."""
 
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
 
 from pileus.core import deliveries, webhooks
-from pileus.core.errors import Invalid
-from pileus.core.listing import owned
 from pileus.core.webhooks import Change, Create, Delivery, Scope, Webhook
 from pileus.faces.console.service import SERVICE
 from pileus.faces.wire import Request
+from pileus.faces.wire.paging import window
 
 MOST = 500
 
@@ -29,6 +28,10 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 class Changed(Change, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The same, what stays left out."""
+
+
+class LogQuery(msgspec.Struct, frozen=True, kw_only=True):
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MOST)] | None = None
 
 
 def view(webhook: Webhook) -> dict[str, Any]:
@@ -68,11 +71,8 @@ def logged(delivery: Delivery) -> dict[str, Any]:
 
 @SERVICE.operation("GET", "/webhooks", policy="console:webhooks:read")
 async def index(request: Request) -> dict[str, Any]:
-    async with request.cloud.view() as look:
-        found = await owned(
-            look, request.caller, Webhook, projects=(request.caller.home,), order=("created_at",)
-        )
-    return {"webhooks": [view(webhook) for webhook in found.items]}
+    found = await webhooks.listing(request.cloud, request.caller)
+    return {"webhooks": [view(webhook) for webhook in found]}
 
 
 @SERVICE.operation("POST", "/webhooks", policy="console:webhooks:write", body=("webhook", Wanted), status=201)
@@ -104,13 +104,13 @@ async def test(request: Request, webhook: UUID) -> dict[str, Any]:
     return {"delivery": logged(await deliveries.send_test(request.cloud, request.caller, webhook))}
 
 
-@SERVICE.operation("GET", "/webhooks/{webhook}/deliveries", policy="console:webhooks:read")
-async def log(request: Request, webhook: UUID) -> dict[str, Any]:
+@SERVICE.operation(
+    "GET", "/webhooks/{webhook}/deliveries", policy="console:webhooks:read", query=LogQuery, strict_query=True
+)
+async def log(request: Request, webhook: UUID, query: LogQuery) -> dict[str, Any]:
     """The newest first."""
-    text = request.query.get("limit") or str(MOST)
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MOST):
-        raise Invalid(f"limit is a number from 1 to {MOST}, not {text[:40]!r}.")
-    found = await deliveries.listing(request.cloud, request.caller, webhook, limit=int(text))
+    limit = window(query.limit, MOST)
+    found = await deliveries.listing(request.cloud, request.caller, webhook, limit=limit)
     return {"deliveries": [logged(delivery) for delivery in found]}
 
 
