@@ -13,7 +13,7 @@ from pileus.core.cloud import Cloud, Look
 from pileus.core.compute import traits
 from pileus.core.compute.records import Host
 from pileus.core.identity.percloud import per_cloud
-from pileus.core.placement.bitmaps import Figures, Tagged, of_slots, slots_of
+from pileus.core.placement.bitmaps import Figures, Tagged, of_slots
 from pileus.core.placement.groups import Groups
 
 FRESH = 30.0
@@ -144,9 +144,6 @@ class Inventory:
         host = self._hosts[slot]
         assert host is not None
         return self._rooms[host]
-
-    def rooms(self, bits: int) -> Iterator[Room]:
-        return map(self.at, slots_of(bits))
 
     def bit(self, host: UUID) -> int:
         """The set of this host; empty for one that is not known."""
