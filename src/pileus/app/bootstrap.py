@@ -17,11 +17,10 @@ from pileus.core.cloud import Cloud, Tx
 from pileus.core.compute import hosts
 from pileus.core.compute.records import Cluster, Host, Pod, Size, Zone
 from pileus.core.identity import secrets as vault
+from pileus.core.identity.credential_records import CLOUDSTACK, EC2, Credential
 from pileus.core.identity.domains import ROOT
 from pileus.core.identity.records import (
     Assignment,
-    Credential,
-    CredentialKind,
     Domain,
     Project,
     ProjectKind,
@@ -63,7 +62,7 @@ async def bootstrap(cloud: Cloud) -> bool:
     keys = vault.of(cloud)
     first = {f"{name}_password": secrets.token_urlsafe(12) for name in ACCOUNTS}
     for name in ACCOUNTS:
-        for kind in CredentialKind:
+        for kind in (CLOUDSTACK, EC2):
             first[f"{name}_{kind}_access"] = secrets.token_hex(16)
             first[f"{name}_{kind}_secret"] = secrets.token_urlsafe(48)
     hashes = {name: await keys.hash(first[f"{name}_password"]) for name in ACCOUNTS}
@@ -112,9 +111,9 @@ async def _account(tx: Tx, keys: vault.Secrets, name: str, password: str, first:
     targets = [(Scope.PROJECT, project.id), *([(Scope.SYSTEM, SYSTEM)] if name == "admin" else [])]
     for scope, target in targets:
         await tx.add(
-            Assignment(id=new(), user=user.id, role=role, scope=scope, target=target, created_at=now)
+            Assignment(id=new(), actor=user.id, role=role, scope=scope, target=target, created_at=now)
         )
-    for kind in CredentialKind:
+    for kind in (CLOUDSTACK, EC2):
         access, secret = first[f"{name}_{kind}_access"], first[f"{name}_{kind}_secret"]
         await tx.add(
             Credential(

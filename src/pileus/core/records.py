@@ -14,6 +14,13 @@ from pileus.core import (
 )
 from pileus.core.block import records as block
 from pileus.core.compute import records as compute
+from pileus.core.identity import (
+    catalogue_records,
+    credential_records,
+    federation_records,
+    registration_records,
+    tenancy_records,
+)
 from pileus.core.identity import records as identity
 from pileus.core.image import records as image
 from pileus.core.network import records as network
@@ -22,11 +29,14 @@ from pileus.core.placement import records as placement
 __all__ = [
     "alerts",
     "block",
+    "catalogue_records",
     "compute",
     "counters",
+    "credential_records",
     "event_marks",
     "events",
     "facets",
+    "federation_records",
     "identity",
     "image",
     "mark",
@@ -34,6 +44,8 @@ __all__ = [
     "operations",
     "placement",
     "quota",
+    "registration_records",
+    "tenancy_records",
     "tickets",
     "webhooks",
 ]

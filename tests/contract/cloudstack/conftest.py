@@ -21,7 +21,8 @@ from pileus.core.caller import MEMBER, Caller, system
 from pileus.core.cloud import Cloud
 from pileus.core.identity import credentials, domains, projects, roles, secrets, users
 from pileus.core.identity.assignments import Place, grant
-from pileus.core.identity.records import CredentialKind, Project, ProjectKind, Scope, User
+from pileus.core.identity.credential_records import CLOUDSTACK
+from pileus.core.identity.records import Project, ProjectKind, Scope, User
 from pileus.core.image import images
 from pileus.core.image.records import Image, Visibility
 from pileus.drivers.hypervisor.protocol import HostFacts
@@ -191,7 +192,7 @@ async def stack(kernel: Kernel, cloud: Cloud, name: str) -> Stack:
         assert user is not None
         assert user.account is not None
         account = await look.get(Project, user.account)
-    (held,) = await credentials.list_all(cloud, system(), user.id, CredentialKind.CLOUDSTACK)
+    (held,) = await credentials.list_all(cloud, system(), user.id, CLOUDSTACK)
     return Stack(kernel, held.credential.access, held.secret, user, account)
 
 

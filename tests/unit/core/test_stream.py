@@ -363,7 +363,9 @@ async def session(cloud: Cloud, clock: Clock) -> Session:
     domain = Domain(id=uuid4(), name="d", created_at=NOON)
     user = User(id=uuid4(), domain=domain.id, name="u", created_at=NOON)
     role = Role(id=uuid4(), name="admin", created_at=NOON)
-    held = Assignment(id=uuid4(), user=user.id, role=role.id, scope=Scope.SYSTEM, target=NIL, created_at=NOON)
+    held = Assignment(
+        id=uuid4(), actor=user.id, role=role.id, scope=Scope.SYSTEM, target=NIL, created_at=NOON
+    )
     token = Token(
         user=user.id,
         methods=("password",),

@@ -14,11 +14,10 @@ import msgspec
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Look
 from pileus.core.identity.changes import change_count
-from pileus.core.identity.inference import closure
+from pileus.core.identity.credential_records import ApplicationCredential
+from pileus.core.identity.holding import effective
 from pileus.core.identity.percloud import per_cloud
 from pileus.core.identity.records import (
-    ApplicationCredential,
-    Assignment,
     Domain,
     Project,
     Revocation,
@@ -153,18 +152,3 @@ async def _credential(look: Look, token: Token) -> ApplicationCredential | None:
     if credential is None:
         raise refused("application credential is gone")
     return credential
-
-
-async def effective(
-    look: Look, user: UUID, scope: Scope, target: UUID, credential: ApplicationCredential | None = None
-) -> tuple[Role, ...]:
-    """The roles of a user there, implied ones included; for an application credential, those of its own
-    that the user still has."""
-    granted = {a.role for a in await look.list(Assignment, user=user, scope=scope, target=target)}
-    if not granted:
-        return ()
-    known = {role.id: role for role in await look.list(Role)}
-    held = closure(known, granted)
-    if credential is not None:
-        held = closure(known, held & set(credential.roles))
-    return tuple(sorted((known[role] for role in held), key=lambda role: role.name))

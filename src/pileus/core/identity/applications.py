@@ -11,9 +11,10 @@ from pileus.core.cloud import Cloud, Look
 from pileus.core.errors import Exists, Forbidden, Invalid, NotFound
 from pileus.core.identity import authority
 from pileus.core.identity import secrets as vault
-from pileus.core.identity.access import effective
 from pileus.core.identity.changes import changed
-from pileus.core.identity.records import ApplicationCredential, Role, Scope, User
+from pileus.core.identity.credential_records import ApplicationCredential
+from pileus.core.identity.holding import effective
+from pileus.core.identity.records import Role, Scope, User
 from pileus.core.identity.users import hash_new
 
 

@@ -10,17 +10,10 @@ from pileus.core.cloud import Cloud, Look, Tx
 from pileus.core.errors import Forbidden, NotFound
 from pileus.core.identity import authority, projects
 from pileus.core.identity.changes import changed
+from pileus.core.identity.credential_records import ApplicationCredential
 from pileus.core.identity.inference import closure
 from pileus.core.identity.names import names
-from pileus.core.identity.records import (
-    ApplicationCredential,
-    Assignment,
-    Domain,
-    Project,
-    Role,
-    Scope,
-    User,
-)
+from pileus.core.identity.records import Assignment, Domain, Project, Role, Scope, User
 from pileus.core.identity.tokens import NIL
 
 DELEGATED = frozenset({MANAGER, MEMBER, READER})
@@ -62,12 +55,12 @@ async def grant(cloud: Cloud, caller: Caller, user: UUID, role: UUID, place: Pla
     """Repeating is fine."""
     async with cloud.transaction(caller) as tx:
         await _require(tx, caller, user, role, place, "assignment.create")
-        if await tx.one(Assignment, user=user, role=role, scope=place.scope, target=place.target):
+        if await tx.one(Assignment, actor=user, role=role, scope=place.scope, target=place.target):
             return
         await tx.add(
             Assignment(
                 id=cloud.new_id(),
-                user=user,
+                actor=user,
                 role=role,
                 scope=place.scope,
                 target=place.target,
@@ -81,7 +74,7 @@ async def revoke(cloud: Cloud, caller: Caller, user: UUID, role: UUID, place: Pl
     """Application credentials of the user in a project end with it: they were granted on what is gone."""
     async with cloud.transaction(caller) as tx:
         await _require(tx, caller, user, role, place, "assignment.delete")
-        held = await tx.one(Assignment, user=user, role=role, scope=place.scope, target=place.target)
+        held = await tx.one(Assignment, actor=user, role=role, scope=place.scope, target=place.target)
         if held is None:
             raise NotFound("Role assignment", role.hex)
         await tx.remove(held)
@@ -95,7 +88,7 @@ async def check(cloud: Cloud, caller: Caller, user: UUID, role: UUID, place: Pla
     """Raises NotFound when the user has not been given the role there."""
     async with cloud.view() as look:
         await _require_reads(look, caller, place)
-        if not await look.count(Assignment, user=user, role=role, scope=place.scope, target=place.target):
+        if not await look.count(Assignment, actor=user, role=role, scope=place.scope, target=place.target):
             raise NotFound("Role assignment", role.hex)
 
 
@@ -104,7 +97,7 @@ async def of(cloud: Cloud, caller: Caller, user: UUID, place: Place) -> list[Rol
     async with cloud.view() as look:
         await _require_reads(look, caller, place)
         await _exist(look, user, None, place)
-        held = await look.list(Assignment, user=user, scope=place.scope, target=place.target)
+        held = await look.list(Assignment, actor=user, scope=place.scope, target=place.target)
         return await look.list(Role, id=tuple(a.role for a in held), order=("name",)) if held else []
 
 
@@ -139,7 +132,7 @@ async def domain_names(cloud: Cloud, domains: Iterable[UUID]) -> dict[UUID, str]
 async def own_places(cloud: Cloud, caller: Caller) -> list[Granted]:
     """Every enabled place where the caller has a role: what its token can be exchanged for."""
     async with cloud.view() as look:
-        held = await look.list(Assignment, user=caller.user, order=("created_at",))
+        held = await look.list(Assignment, actor=caller.user, order=("created_at",))
         shown = await _named(look, held)
         disabled = {domain.id for domain in await look.list(Domain, enabled=False)}
     return [
@@ -153,7 +146,7 @@ async def _equals(look: Look, want: AssignmentFilter) -> dict[str, object]:
     """What the store can select; an implied role can only be looked for afterwards."""
     equals: dict[str, object] = {}
     if want.user is not None:
-        equals["user"] = want.user
+        equals["actor"] = want.user
     if want.role is not None and not want.effective:
         equals["role"] = want.role
     if want.place is not None:
@@ -166,7 +159,7 @@ async def _equals(look: Look, want: AssignmentFilter) -> dict[str, object]:
 
 async def _named(look: Look, held: Sequence[Assignment]) -> list[Granted]:
     """With their records, four queries in all; those whose subject has just gone are left out."""
-    users = {user.id: user for user in await look.list(User, id=ids(a.user for a in held))}
+    users = {user.id: user for user in await look.list(User, id=ids(a.actor for a in held))}
     roles = {role.id: role for role in await look.list(Role)}
     wanted = ids(a.target for a in held)
     projects_ = {project.id: project for project in await look.list(Project, id=wanted)}
@@ -176,11 +169,11 @@ async def _named(look: Look, held: Sequence[Assignment]) -> list[Granted]:
         project = projects_.get(a.target) if a.scope is Scope.PROJECT else None
         domain = domains_.get(a.target) if a.scope is Scope.DOMAIN else None
         gone = a.scope is not Scope.SYSTEM and project is None and domain is None
-        if gone or a.user not in users or a.role not in roles:
+        if gone or a.actor not in users or a.role not in roles:
             continue
         shown.append(
             Granted(
-                user=users[a.user],
+                user=users[a.actor],
                 role=roles[a.role],
                 place=Place(a.scope, a.target),
                 project=project,

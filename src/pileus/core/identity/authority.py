@@ -76,6 +76,6 @@ async def require_manages_user(look: Look, caller: Caller, user: User | None, ve
 
 async def administers(look: Look, user: UUID) -> bool:
     """Whether the user has the admin role anywhere."""
-    granted = {assignment.role for assignment in await look.list(Assignment, user=user)}
+    granted = {assignment.role for assignment in await look.list(Assignment, actor=user)}
     known = {role.id: role for role in await look.list(Role)}
     return any(known[role].name == ADMIN for role in closure(known, granted))

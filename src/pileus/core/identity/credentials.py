@@ -10,9 +10,10 @@ from pileus.core.cloud import Cloud, Look
 from pileus.core.errors import Forbidden, NotFound
 from pileus.core.identity import authority
 from pileus.core.identity import secrets as vault
-from pileus.core.identity.access import effective
 from pileus.core.identity.changes import changed
-from pileus.core.identity.records import Credential, CredentialKind, Project, Scope, User
+from pileus.core.identity.credential_records import CLOUDSTACK, Credential
+from pileus.core.identity.holding import effective
+from pileus.core.identity.records import Project, Scope, User
 
 
 class KeyPair(msgspec.Struct, frozen=True):
@@ -22,9 +23,7 @@ class KeyPair(msgspec.Struct, frozen=True):
     secret: str
 
 
-async def create(
-    cloud: Cloud, caller: Caller, kind: CredentialKind, user: UUID, project: UUID | None
-) -> KeyPair:
+async def create(cloud: Cloud, caller: Caller, kind: str, user: UUID, project: UUID | None) -> KeyPair:
     """A further pair, which acts in the project."""
     access, secret = secrets.token_hex(16), secrets.token_hex(16)
     async with cloud.transaction(caller) as tx:
@@ -53,12 +52,12 @@ async def renew(cloud: Cloud, caller: Caller, user: UUID) -> KeyPair:
     async with cloud.transaction(caller) as tx:
         await _require(tx, caller, user, "credential.create")
         owner = await tx.get(User, user)
-        for held in await tx.list(Credential, user=user, kind=CredentialKind.CLOUDSTACK):
+        for held in await tx.list(Credential, user=user, kind=CLOUDSTACK):
             await tx.remove(held)
         credential = await tx.add(
             Credential(
                 id=cloud.new_id(),
-                kind=CredentialKind.CLOUDSTACK,
+                kind=CLOUDSTACK,
                 user=user,
                 project=owner.account or owner.default_project,
                 access=access,
@@ -70,20 +69,20 @@ async def renew(cloud: Cloud, caller: Caller, user: UUID) -> KeyPair:
     return KeyPair(credential, secret)
 
 
-async def list_all(cloud: Cloud, caller: Caller, user: UUID, kind: CredentialKind) -> list[KeyPair]:
+async def list_all(cloud: Cloud, caller: Caller, user: UUID, kind: str) -> list[KeyPair]:
     async with cloud.view() as look:
         await _require(look, caller, user, "credential.read")
         held = await look.list(Credential, user=user, kind=kind, order=("created_at",))
     return [_opened(cloud, credential) for credential in held]
 
 
-async def show(cloud: Cloud, caller: Caller, user: UUID, kind: CredentialKind, access: str) -> KeyPair:
+async def show(cloud: Cloud, caller: Caller, user: UUID, kind: str, access: str) -> KeyPair:
     async with cloud.view() as look:
         await _require(look, caller, user, "credential.read")
         return _opened(cloud, await _of_user(look, user, kind, access))
 
 
-async def delete(cloud: Cloud, caller: Caller, user: UUID, kind: CredentialKind, access: str) -> None:
+async def delete(cloud: Cloud, caller: Caller, user: UUID, kind: str, access: str) -> None:
     async with cloud.transaction(caller) as tx:
         await _require(tx, caller, user, "credential.delete")
         await tx.remove(await _of_user(tx, user, kind, access))
@@ -94,9 +93,9 @@ def _opened(cloud: Cloud, credential: Credential) -> KeyPair:
     return KeyPair(credential, vault.of(cloud).decrypt(credential.secret))
 
 
-async def _of_user(look: Look, user: UUID, kind: CredentialKind, access: str) -> Credential:
+async def _of_user(look: Look, user: UUID, kind: str, access: str) -> Credential:
     held = await look.one(Credential, access=access)
-    if held is None or held.user != user or held.kind is not kind:
+    if held is None or held.user != user or held.kind != kind:
         raise NotFound("Credential", access)
     return held
 

@@ -8,9 +8,9 @@ from msgspec import UNSET, UnsetType
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Look
 from pileus.core.errors import Conflict, Exists, Forbidden, Invalid
-from pileus.core.identity import authority, projects, users
+from pileus.core.identity import authority, departures, projects, users
 from pileus.core.identity.changes import changed, given
-from pileus.core.identity.records import Assignment, Domain, Project, Role, Scope, User
+from pileus.core.identity.records import Domain, Project, User
 
 ROOT = uuid5(UUID("6f0f6e5c-6d58-5c53-9d5b-1f0f5b1f7a10"), "domain/default")
 """The same in every cloud, so that tools may rely on it."""
@@ -94,10 +94,8 @@ async def delete(cloud: Cloud, caller: Caller, key: UUID) -> None:
             await projects.remove(tx, project)
         for user in await tx.list(User, domain=key):
             await users.remove(tx, user)
-        for assignment in await tx.list(Assignment, scope=Scope.DOMAIN, target=key):
-            await tx.remove(assignment)
-        for role in await tx.list(Role, domain=key):
-            await tx.remove(role)
+        await departures.groups_and_roles(tx, key)
+        await departures.clear(tx, departures.DOMAIN, key)
         await tx.remove(held)
         await changed(tx)
 

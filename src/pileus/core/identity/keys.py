@@ -7,7 +7,7 @@ import msgspec
 from pileus.core.caller import MEMBER, READER, Caller
 from pileus.core.cloud import Cloud
 from pileus.core.identity import login
-from pileus.core.identity.access import effective
+from pileus.core.identity.holding import effective
 from pileus.core.identity.records import Assignment, Scope, User
 
 
@@ -20,7 +20,7 @@ async def caller_of(cloud: Cloud, user: User, project: UUID | None = None) -> Ca
     reach = set(caller.visible or ())
     needed = MEMBER if MEMBER in caller.roles else READER
     async with cloud.view() as look:
-        for assignment in await look.list(Assignment, user=user.id, scope=Scope.PROJECT):
+        for assignment in await look.list(Assignment, actor=user.id, scope=Scope.PROJECT):
             if assignment.target in reach or assignment.target == caller.project:
                 continue
             roles = await effective(look, user.id, Scope.PROJECT, assignment.target)

@@ -11,18 +11,11 @@ from pileus.core.cloud import Cloud, Look
 from pileus.core.errors import Forbidden, Invalid, NotFound, Unauthenticated
 from pileus.core.identity import access, applications, authority, domains, users
 from pileus.core.identity import secrets as vault
-from pileus.core.identity.access import Session, effective, enabled_domain, refuse_expired, resolve
+from pileus.core.identity.access import Session, enabled_domain, refuse_expired, resolve
 from pileus.core.identity.changes import changed
-from pileus.core.identity.records import (
-    ApplicationCredential,
-    Assignment,
-    Credential,
-    CredentialKind,
-    Domain,
-    Project,
-    Scope,
-    User,
-)
+from pileus.core.identity.credential_records import CLOUDSTACK, ApplicationCredential, Credential
+from pileus.core.identity.holding import effective
+from pileus.core.identity.records import Assignment, Domain, Project, Scope, User
 from pileus.core.identity.tokens import NIL, Token, new_audit_id, refused
 from pileus.core.identity.tokens import of as tokens_of
 
@@ -243,7 +236,7 @@ async def _default_place(look: Look, proven: Proven) -> tuple[Scope | None, UUID
     if project is None or not project.enabled:
         return None, NIL
     domain = await look.maybe(Domain, project.domain)
-    held = await look.count(Assignment, user=proven.user.id, scope=Scope.PROJECT, target=project.id)
+    held = await look.count(Assignment, actor=proven.user.id, scope=Scope.PROJECT, target=project.id)
     return (Scope.PROJECT, project.id) if held and domain and domain.enabled else (None, NIL)
 
 
@@ -261,7 +254,7 @@ async def by_api_key(cloud: Cloud, key: str) -> tuple[User, str]:
     async with cloud.view() as look:
         credential = await look.one(Credential, access=key)
         user = await look.maybe(User, credential.user) if credential else None
-        if credential is None or credential.kind is not CredentialKind.CLOUDSTACK or user is None:
+        if credential is None or credential.kind != CLOUDSTACK or user is None:
             raise refused("no such key")
         if not user.enabled:
             raise refused("user is disabled")
@@ -303,7 +296,7 @@ async def caller_of(cloud: Cloud, user: User, project: UUID | None = None) -> Ca
 
 async def _managed(look: Look, user: User) -> tuple[UUID | None, frozenset[UUID]]:
     """The domain that the user manages (its own before others), and the projects there and below."""
-    held = await look.list(Assignment, user=user.id, scope=Scope.DOMAIN)
+    held = await look.list(Assignment, actor=user.id, scope=Scope.DOMAIN)
     for target in sorted({a.target for a in held}, key=lambda key: (key != user.domain, key)):
         roles = {role.name for role in await effective(look, user.id, Scope.DOMAIN, target)}
         if MANAGER in roles:

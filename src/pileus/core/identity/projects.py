@@ -14,18 +14,9 @@ from msgspec import UNSET, UnsetType
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Look, Tx
 from pileus.core.errors import Conflict, Forbidden, InUse, Invalid, NotFound
-from pileus.core.identity import authority, leftovers
+from pileus.core.identity import authority, departures, leftovers
 from pileus.core.identity.changes import changed, given
-from pileus.core.identity.records import (
-    ApplicationCredential,
-    Assignment,
-    Credential,
-    Domain,
-    Project,
-    ProjectKind,
-    Scope,
-    User,
-)
+from pileus.core.identity.records import Assignment, Domain, Project, ProjectKind, Scope, User
 
 DEEPEST = 5
 """Projects above one another, the domain counted, as Keystone's default has it."""
@@ -147,7 +138,7 @@ async def of_user(cloud: Cloud, caller: Caller, user: UUID) -> list[Project]:
             await authority.require_reads(look, caller, held.domain if held else None, "project.read")
         if held is None:
             raise NotFound("User", user.hex)
-        targets = {a.target for a in await look.list(Assignment, user=user, scope=Scope.PROJECT)}
+        targets = {a.target for a in await look.list(Assignment, actor=user, scope=Scope.PROJECT)}
         return await look.list(Project, id=tuple(targets), order=("created_at",)) if targets else []
 
 
@@ -180,12 +171,7 @@ async def remove(tx: Tx, project: Project) -> None:
     if words:
         raise InUse(f"Project {project.name} still owns {', '.join(words)}; delete those first.")
     await leftovers.clear(tx, project.id)
-    for assignment in await tx.list(Assignment, scope=Scope.PROJECT, target=project.id):
-        await tx.remove(assignment)
-    for credential in await tx.list(Credential, project=project.id):
-        await tx.remove(credential)
-    for application in await tx.list(ApplicationCredential, project=project.id):
-        await tx.remove(application)
+    await departures.clear(tx, departures.PROJECT, project.id)
     for user in await tx.list(User, default_project=project.id):
         await tx.put(msgspec.structs.replace(user, default_project=None))
     await tx.remove(project)

@@ -10,7 +10,8 @@ from pileus.core.cloud import Cloud, Look, Tx
 from pileus.core.errors import Exists, Forbidden, Invalid, NotFound
 from pileus.core.identity import authority
 from pileus.core.identity.changes import changed, given
-from pileus.core.identity.records import ApplicationCredential, Assignment, Domain, Role
+from pileus.core.identity.credential_records import ApplicationCredential
+from pileus.core.identity.records import Assignment, Domain, Role
 
 FIXED = frozenset({READER, MEMBER, MANAGER, ADMIN, SERVICE})
 

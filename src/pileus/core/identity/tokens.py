@@ -22,13 +22,26 @@ from pileus.core.identity.percloud import per_cloud
 from pileus.core.identity.records import Scope
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-METHODS = ("password", "token", "application_credential")
+METHODS = (
+    "password",
+    "token",
+    "application_credential",
+    "totp",
+    "ec2credential",
+    "mapped",
+    "oauth1",
+    "saml2",
+    "openid",
+    "oauth2_credential",
+    "external",
+    "staticpin",
+)
 """Their places are stored in tokens: only ever append."""
 SCOPES: tuple[Scope | None, ...] = (None, Scope.PROJECT, Scope.DOMAIN, Scope.SYSTEM)
 NIL = UUID(int=0)
 ROTATE_SECONDS = 86_400
 ACTIVE_KEYS = 3
-MAX_LENGTH = 1024
+MAX_LENGTH = 4096
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +55,16 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     issued_at: datetime
     expires_at: datetime
     application_credential: UUID | None = None
+    trust: UUID | None = None
+    provider: str = ""
+    protocol: str = ""
+    """Of a federated login: the identity provider and its protocol."""
+    groups: tuple[UUID, ...] = ()
+    """Groups that came with a federated login."""
+    access_token: UUID | None = None
+    """The OAuth1 access token by which it was got."""
+    thumbprint: str = ""
+    """SHA-256 of the client's certificate to which an OAuth2 token is bound."""
 
 
 class Packed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -54,6 +77,12 @@ class Packed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     issued: int
     expires: int
     application_credential: bytes
+    trust: bytes = b""
+    provider: str = ""
+    protocol: str = ""
+    groups: tuple[bytes, ...] = ()
+    access_token: bytes = b""
+    thumbprint: str = ""
 
 
 FORM = 1
@@ -154,6 +183,12 @@ def packed(token: Token) -> Packed:
         microseconds(token.issued_at),
         microseconds(token.expires_at),
         token.application_credential.bytes if token.application_credential else b"",
+        token.trust.bytes if token.trust else b"",
+        token.provider,
+        token.protocol,
+        tuple(group.bytes for group in token.groups),
+        token.access_token.bytes if token.access_token else b"",
+        token.thumbprint,
     )
 
 
@@ -168,8 +203,18 @@ def unpacked(raw: Packed) -> Token:
         audit=tuple(map(text_of, raw.audit)),
         issued_at=EPOCH + timedelta(microseconds=raw.issued),
         expires_at=EPOCH + timedelta(microseconds=raw.expires),
-        application_credential=UUID(bytes=raw.application_credential) if raw.application_credential else None,
+        application_credential=maybe(raw.application_credential),
+        trust=maybe(raw.trust),
+        provider=raw.provider,
+        protocol=raw.protocol,
+        groups=tuple(UUID(bytes=group) for group in raw.groups),
+        access_token=maybe(raw.access_token),
+        thumbprint=raw.thumbprint,
     )
+
+
+def maybe(raw: bytes) -> UUID | None:
+    return UUID(bytes=raw) if raw else None
 
 
 def text_of(audit: bytes) -> str:

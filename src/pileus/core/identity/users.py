@@ -9,18 +9,10 @@ from msgspec import UNSET, UnsetType
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Tx
 from pileus.core.errors import Forbidden, Invalid, NotFound
-from pileus.core.identity import authority, leftovers
+from pileus.core.identity import authority, departures, leftovers
 from pileus.core.identity import secrets as vault
 from pileus.core.identity.changes import changed, given
-from pileus.core.identity.records import (
-    ApplicationCredential,
-    Assignment,
-    Credential,
-    Domain,
-    Project,
-    Revocation,
-    User,
-)
+from pileus.core.identity.records import Domain, Project, Revocation, User
 from pileus.core.identity.tokens import refused
 from pileus.store import lt
 
@@ -155,13 +147,7 @@ async def delete(cloud: Cloud, caller: Caller, key: UUID) -> None:
 
 
 async def remove(tx: Tx, user: User) -> None:
-    for assignment in await tx.list(Assignment, user=user.id):
-        await tx.remove(assignment)
-    for credential in await tx.list(Credential, user=user.id):
-        await tx.remove(credential)
-    for application in await tx.list(ApplicationCredential, user=user.id):
-        await tx.remove(application)
-    await tx.rows.delete_where(Revocation, user=user.id)
+    await departures.clear(tx, departures.USER, user.id)
     await leftovers.clear_user(tx, user.id)
     await tx.remove(user)
 
@@ -169,12 +155,19 @@ async def remove(tx: Tx, user: User) -> None:
 async def end_tokens(tx: Tx, user: UUID) -> None:
     """All that were issued until now."""
     now = tx.cloud.now()
-    await remember(tx, Revocation(id=tx.cloud.new_id(), user=user, before=now, expires_at=_forgettable(tx)))
+    await remember(
+        tx,
+        Revocation(id=tx.cloud.new_id(), user=user, before=now, expires_at=_forgettable(tx), created_at=now),
+    )
 
 
 async def end_token(tx: Tx, user: UUID, audit: str) -> None:
     """The one token with this audit id."""
-    await remember(tx, Revocation(id=tx.cloud.new_id(), user=user, audit=audit, expires_at=_forgettable(tx)))
+    now = tx.cloud.now()
+    await remember(
+        tx,
+        Revocation(id=tx.cloud.new_id(), user=user, audit=audit, expires_at=_forgettable(tx), created_at=now),
+    )
 
 
 async def remember(tx: Tx, revocation: Revocation) -> None:

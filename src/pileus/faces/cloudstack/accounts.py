@@ -10,9 +10,9 @@ from pileus.core.caller import MANAGER
 from pileus.core.cloud import Look
 from pileus.core.errors import Unauthenticated
 from pileus.core.identity import authority, credentials, domains, login
+from pileus.core.identity.credential_records import CLOUDSTACK
 from pileus.core.identity.records import (
     Assignment,
-    CredentialKind,
     Domain,
     Project,
     ProjectKind,
@@ -99,12 +99,12 @@ async def role_types(look: Look, users: Sequence[User]) -> dict[UUID, str]:
         return {}
     roles = {role.id: role.name for role in await look.list(Role)}
     found = dict.fromkeys(keys, USER)
-    for held in await look.list(Assignment, user=keys):
+    for held in await look.list(Assignment, actor=keys):
         name = roles.get(held.role)
         if name == ADMIN_ROLE and held.scope is not Scope.DOMAIN:
-            found[held.user] = ADMIN
-        elif name in (MANAGER, ADMIN_ROLE) and held.scope is Scope.DOMAIN and found[held.user] == USER:
-            found[held.user] = DOMAIN_ADMIN
+            found[held.actor] = ADMIN
+        elif name in (MANAGER, ADMIN_ROLE) and held.scope is Scope.DOMAIN and found[held.actor] == USER:
+            found[held.actor] = DOMAIN_ADMIN
     return found
 
 
@@ -266,7 +266,7 @@ async def renew_keys(call: Call, params: OnUser) -> Shown:
 @command("getUserKeys", params=OnUser)
 async def show_keys(call: Call, params: OnUser) -> Shown:
     """Shows a user's API key and secret."""
-    held = await credentials.list_all(call.cloud, call.caller, params.user, CredentialKind.CLOUDSTACK)
+    held = await credentials.list_all(call.cloud, call.caller, params.user, CLOUDSTACK)
     if not held:
         return Shown({})
     return Shown({"apikey": held[-1].credential.access, "secretkey": held[-1].secret})
@@ -349,7 +349,7 @@ async def projects(call: Call, params: ListProjects) -> Listed[Project]:
         if not call.admin:
             where.append(eq("id", owners.reach(call.caller)))
         elif not (params.all or params.id or params.name or params.domain):
-            held = await look.list(Assignment, user=call.caller.user, scope=Scope.PROJECT)
+            held = await look.list(Assignment, actor=call.caller.user, scope=Scope.PROJECT)
             where.append(eq("id", tuple({assignment.target for assignment in held})))
         found = await page(look, Project, *where, skip=skip, limit=limit, **equals)
     return Listed(found.items, found.total)

@@ -10,12 +10,12 @@ from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud
 from pileus.core.compute.records import Affinity, KeyPair, ServerGroup
 from pileus.core.errors import InUse
-from pileus.core.identity import leftovers, projects, users
+from pileus.core.identity import departures, leftovers, projects, users
 from pileus.core.identity.domains import ROOT
 from pileus.core.quota import Usage
 from pileus.store import REGISTRY
 
-NAMED = {cls for _, cls, _ in leftovers.OWNED}
+NAMED = {cls for _, cls, _ in leftovers.OWNED} | {cls for cls, _ in departures.PROJECT}
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 ELSEWHERE = {
     "quota_limit": "cleared",
@@ -25,8 +25,6 @@ ELSEWHERE = {
     "firewall_rule": "goes with its address or network",
     "claim": "goes with its server",
     "placement_decision": "history of a server, which ages away",
-    "credential": "removed with the project",
-    "application_credential": "removed with the project",
     "key_pair": "goes with its user",
     "event": "history",
     "operation": "history",

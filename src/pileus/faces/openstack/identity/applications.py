@@ -9,7 +9,8 @@ import msgspec
 
 from pileus.core.errors import Forbidden, Invalid, Unsupported
 from pileus.core.identity import applications as core
-from pileus.core.identity.records import ApplicationCredential, Role
+from pileus.core.identity.credential_records import ApplicationCredential
+from pileus.core.identity.records import Role
 from pileus.faces.openstack.identity.refs import Name, known_key, listed, self_link, target
 from pileus.faces.openstack.identity.service import SERVICE
 from pileus.faces.openstack.wire import precise, session

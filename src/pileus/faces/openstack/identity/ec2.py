@@ -6,15 +6,15 @@ from uuid import UUID
 import msgspec
 
 from pileus.core.identity import credentials as core
+from pileus.core.identity.credential_records import EC2
 from pileus.core.identity.credentials import KeyPair
-from pileus.core.identity.records import CredentialKind
 from pileus.faces.openstack.identity.refs import known_key, listed, self_link, target
 from pileus.faces.openstack.identity.service import SERVICE
 from pileus.faces.openstack.wire import hex_id
 from pileus.faces.wire import Request, Response
 
 PATH = "/v3/users/{user}/credentials/OS-EC2"
-KIND = CredentialKind.EC2
+KIND = EC2
 
 
 class CreateEc2(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +30,7 @@ def view(request: Request, pair: KeyPair) -> dict[str, Any]:
         "user_id": user,
         "tenant_id": hex_id(credential.project),
         "trust_id": None,
-        "links": self_link(request, "users", user, "credentials", "OS-EC2", credential.access),
+        "links": self_link(request, "users", user, "credentials", "OS-EC2", credential.access or ""),
     }
 
 
