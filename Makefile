@@ -3,7 +3,7 @@ STATE ?= /var/lib/pileus
 UP ?=
 PYTEST ?=
 PROVE ?=
-.PHONY: help up down test check prove bench lock image clean
+.PHONY: help up down test check prove bench conformance lock image clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -34,6 +34,10 @@ prove: ## kill Pileus at every step of every workflow, on both databases (make p
 bench: ## measure what docs/bench.md lists, and print it
 	@tools/install test
 	@.venv/bin/python tools/bench.py
+
+conformance: ## run suites of the conformance kit against a cloud of their own (make conformance SUITE=identity)
+	@tools/install run
+	@tools/conformance $(SUITE)
 
 lock: ## lock the newest allowed versions of all dependencies
 	@tools/lock

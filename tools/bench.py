@@ -27,7 +27,7 @@ from pileus.cli.http import Api
 from pileus.cli.profiles import read
 from pileus.core.cloud import Cloud
 from tests.clients.cloud import PILEUS, REPOSITORY, RealCloud, free_port, run, until
-from tools import bench_events
+from tools import bench_events, bench_logins
 
 HZ = os.sysconf("SC_CLK_TCK")
 PER_NETWORK = 1000
@@ -162,6 +162,13 @@ def tokens(cloud: Simulated) -> None:
     report("an authenticated request, whole, CPU", f"{plain:.2f} ms")
     first, again = asyncio.run(validation(cloud))
     report("token validation, CPU: first look / remembered", f"{first:.2f} / {again:.3f} ms", "<= 0.2 ms")
+    password = read(cloud.state)["demo_password"]
+    waits = bench_logins.measure(api.url, api.token, "demo", password)
+    report("a light request while 8 log in by password", str(waits), "longest <= 50 ms")
+    rate = len(waits.logins) / bench_logins.SECONDS
+    report(
+        "logins by password, 8 at once", f"{rate:.0f}/s, p50 {waits.logins[len(waits.logins) // 2]:.0f} ms"
+    )
 
 
 @contextlib.asynccontextmanager

@@ -7,6 +7,41 @@ from typing import Any, Literal
 import msgspec
 
 
+class Ldap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the servers that CloudStack's addLdapConfiguration names are read: its settings `ldap.*`, with `_` for the dots
+    after the first. A domain's own configuration stands above this."""
+
+    provider: Literal["openldap", "microsoftad"] = "openldap"
+    basedn: str = ""
+    """Below which people and groups are; empty: nobody is found."""
+    bind_principal: str = ""
+    bind_password_file: str = ""
+    """A file that holds the password alone, of who reads the directory; both empty: anonymously."""
+    username_attribute: str = ""
+    """Empty: uid, or sAMAccountName."""
+    email_attribute: str = "mail"
+    firstname_attribute: str = "givenName"
+    lastname_attribute: str = "sn"
+    user_object: str = ""
+    """Empty: inetOrgPerson, or user."""
+    group_object: str = ""
+    """Empty: groupOfUniqueNames, or group."""
+    group_user_uniquemember: str = ""
+    """Empty: uniqueMember, or member."""
+    search_group_principle: str = ""
+    """Distinguished name of a group outside which nobody is found."""
+    query_filter: str = ""
+    """That people must match besides."""
+    nested_groups_enable: bool = True
+    request_page_size: int = 1000
+    read_timeout: int = 5000
+    """Milliseconds."""
+    ssl: bool = False
+    """Whether the servers speak TLS from the first byte (ldaps)."""
+    truststore: str = ""
+    """A PEM file with the certificates of who may sign the servers'."""
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Read from `<state>/pileus.toml` where it exists; options of `pileus up` stand above the file."""
 
@@ -21,6 +56,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     database: str = ""
     """postgresql://user:password@host/name; empty: SQLite in the state directory."""
     region: str = "RegionOne"
+    default_domain: str = "Default"
+    """Name of the first domain, whose id in Keystone's API is `default` and which is CloudStack's ROOT. Read at the first
+    start only, as is the next."""
+    admin_project: str = "admin"
+    """Name of the first administrator's project."""
     zone: str = "nova"
     """Name of the first zone."""
     simulate: int = 0
@@ -53,6 +93,41 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     placement: Literal["spread", "pack"] = "spread"
     """Which of the hosts that fit gets a server: the emptiest, or the fullest. Sizes and host groups may say otherwise."""
     token_seconds: int = 3600
+    token_store: str = ""
+    """Where tokens are kept for all processes: redis://host:port/database or nats://host:port/bucket; empty: nowhere, for
+    each carries itself, sealed. With a store they are short, and gone the moment they are revoked."""
+    oauth_request_seconds: int = 28_800
+    """How long a user may take to authorize a program (OAuth 1.0); 0: for ever."""
+    oauth_access_seconds: int = 86_400
+    """How long an authorized program may act for the user; 0: until the user ends it."""
+    client_certificate_header: str = ""
+    """The header in which the proxy in front of us hands over a client's certificate (PEM, percent-encoded), and which
+    it removes from what clients send; empty: certificates are not taken."""
+    trusted_dashboards: tuple[str, ...] = ()
+    """Addresses to which a login at an identity provider may hand a token, as https://dashboard.example/auth/websso/."""
+    password_regex: str = ""
+    """What new passwords must match, from their beginning; empty: anything."""
+    password_regex_description: str = ""
+    """The same in words, for those whose password does not."""
+    unique_last_password_count: int = 0
+    """With how many of a user's last passwords, the present one counted, a new one is compared; 0: none."""
+    password_expires_days: int = 0
+    """After how many days a password must be changed; 0: never."""
+    minimum_password_age: int = 0
+    """Days in which users cannot change again the password that they chose."""
+    change_password_upon_first_use: bool = False
+    """Whether users must change a password that an administrator set."""
+    lockout_failure_attempts: int = 0
+    """Wrong passwords in a row after which a user is locked; 0: never. Tries are slowed down anyway."""
+    lockout_duration: int = 1800
+    """Seconds; 0: until an administrator enables the user again."""
+    disable_user_account_days_inactive: int = 0
+    """Days without a login after which a user cannot log in; 0: any."""
+    registration: Literal["closed", "open", "approval", "invitation"] = "closed"
+    """Who may make an account alone: nobody, anybody, anybody whom an operator then approves, those who were invited.
+    Whichever: the e-mail address must be confirmed."""
+    registration_seconds: int = 86400
+    """How long a mailed confirmation is good; invitations are good for seven times as long."""
     max_body_bytes: int = 2 << 20
     """Of an API request; uploads of images have their own limit."""
     max_image_bytes: int = 64 << 30
@@ -67,8 +142,36 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Whether a running server whose guest died or vanished is started again; otherwise it is stopped, with the reason."""
     orphan_seconds: int = 86400
     """How long disks, snapshots and image content of this cloud that no record explains are kept before they are removed."""
+    ldap: Ldap = Ldap()
+    """For CloudStack's LDAP commands."""
     event_days: int = 90
     """How long events are kept; 0: for ever."""
+    projects_by_users: bool = True
+    """Whether users who manage no domain may make projects of their own (CloudStack)."""
+    project_invite_required: bool = False
+    """Whether who is added to a project must accept that first (CloudStack)."""
+    project_invite_seconds: int = 86_400
+    """How long an invitation into a project is good."""
+    smtp_host: str = ""
+    """The mail server; empty: nothing that needs mail (forgotten passwords, invitations) is offered."""
+    smtp_port: int = 587
+    smtp_user: str = ""
+    """Empty: no login."""
+    smtp_password_file: str = ""
+    """A file that holds the password alone."""
+    smtp_from: str = "pileus@localhost"
+    """Whom our letters come from."""
+    smtp_tls: Literal["none", "starttls", "tls"] = "starttls"
+    password_reset_seconds: int = 1800
+    """How long a mailed token for a new password is good."""
+    second_factor: bool = True
+    """Whether users of the CloudStack API may show a second factor at login (CloudStack's enable.user.2fa)."""
+    second_factor_mandatory: bool = False
+    """Whether each of them must (mandate.user.2fa)."""
+    second_factor_provider: Literal["totp", "staticpin"] = "totp"
+    """Of users who name none (user.2fa.default.provider)."""
+    second_factor_issuer: str = "Pileus"
+    """What an authenticator app shows beside the code (user.2fa.issuer)."""
 
     @property
     def url(self) -> str:

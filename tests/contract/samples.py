@@ -42,8 +42,11 @@ KINDS: Mapping[str, str] = {
     "users": "user",
     "application_credentials": "application_credential",
     "OS-EC2": "ec2",
+    "access_rules": "access_rule",
+    "trusts": "trust",
+    "groups": "group",
+    "credentials": "credential",
     "allocations": "server",
-    "os-quota-class-sets": "class",
     "os-volume-transfer": "transfer",
     "volume-transfers": "transfer",
     "operations": "operation",
@@ -51,6 +54,8 @@ KINDS: Mapping[str, str] = {
     "webhooks": "webhook",
     "webhook-deliveries": "delivery",
     "os-server-groups": "server_group",
+    "limits": "unified_limit",
+    "registered_limits": "registered_limit",
 }
 """What a path's parameter names, by the segment before it."""
 WORDS: Mapping[str, str] = {
@@ -66,8 +71,15 @@ WORDS: Mapping[str, str] = {
     "inventories": "VCPU",
     "resource_classes": "VCPU",
     "traits": "COMPUTE_NODE",
+    "os-quota-class-sets": "default",
     "os-services": "enable",
     "os-aggregates": "1",
+    "identity_providers": "idp",
+    "identity-providers": "idp",
+    "protocols": "openid",
+    "mappings": "rules",
+    "service_providers": "sky",
+    "websso": "openid",
 }
 """The parameters that name what belongs to nobody."""
 FIELDS: Mapping[str, str] = {
@@ -106,6 +118,10 @@ VALUES: Mapping[str, Any] = {
     "type": "SOFT",
     "networks": "none",
     "state": "active",
+    "auth_url": "https://sky.example/auth",
+    "sp_url": "https://sky.example/ecp",
+    "mapping_id": "rules",
+    "issuer": "https://idp.example",
 }
 
 
@@ -138,6 +154,10 @@ def undeclared(known: Mapping[str, str]) -> dict[str, Any]:
         "POST /v2.0/security-group-rules": {"security_group_rule": rule},
         "POST /v2/images": {"name": "i", "disk_format": "raw", "container_format": "bare"},
         "PATCH /v2/images/{image}": [{"op": "replace", "path": "/name", "value": "n"}],
+        "PUT /v3/domains/{domain}/config": {"config": {"ldap": {"url": "ldap://x"}}},
+        "PATCH /v3/domains/{domain}/config": {"config": {"ldap": {"url": "ldap://x"}}},
+        "PATCH /v3/domains/{domain}/config/{group}": {"config": {"ldap": {"url": "ldap://x"}}},
+        "PATCH /v3/domains/{domain}/config/{group}/{option}": {"config": {"url": "ldap://x"}},
     }
     for many, one in NETWORK_RESOURCES.items():
         made[f"PUT /v2.0/{many}/{{id}}"] = made.get(f"PUT /v2.0/{many}/{{id}}", {one: {"name": "n"}})
@@ -153,6 +173,7 @@ NETWORK_RESOURCES: Mapping[str, str] = {
     "floatingips": "floatingip",
     "security-groups": "security_group",
 }
+RULES = [{"local": [{"user": {"name": "{0}"}}], "remote": [{"type": "REMOTE_USER"}]}]
 PARTICULAR: Mapping[str, Callable[[Mapping[str, str]], Any]] = {
     "POST /servers/{server}/os-volume_attachments": lambda known: {
         "volumeAttachment": {"volumeId": known.get("volume", str(uuid4()))}
@@ -161,6 +182,19 @@ PARTICULAR: Mapping[str, Callable[[Mapping[str, str]], Any]] = {
         "interfaceAttachment": {"net_id": known["network"]}
     },
     "PUT /os-services/{key}": lambda known: {"status": "enabled"},
+    "POST /v3/registered_limits": lambda known: {
+        "registered_limits": [{"service_id": known["service"], "resource_name": "doors", "default_limit": 1}]
+    },
+    "POST /v3/limits": lambda known: {
+        "limits": [
+            {
+                "service_id": known["service"],
+                "resource_name": "servers",
+                "resource_limit": 1,
+                "project_id": known["project"],
+            }
+        ]
+    },
     "POST /servers": lambda known: {
         "server": {"name": "s", "flavorRef": "1", "imageRef": known["image"], "networks": "none"}
     },
@@ -183,6 +217,21 @@ PARTICULAR: Mapping[str, Callable[[Mapping[str, str]], Any]] = {
         "removeSecurityGroup": {"name": "web"}
     },
     "POST /servers/{server}/action addSecurityGroup": lambda known: {"addSecurityGroup": {"name": "web"}},
+    "POST /v3/OS-TRUST/trusts": lambda known: {
+        "trust": {
+            "trustor_user_id": known["user"],
+            "trustee_user_id": known["user"],
+            "impersonation": False,
+        }
+    },
+    "POST /v3/credentials": lambda known: {
+        "credential": {"type": "cert", "blob": "x", "user_id": known["user"]}
+    },
+    "PUT /v3/OS-FEDERATION/mappings/{mapping}": lambda known: {"mapping": {"rules": RULES}},
+    "PATCH /v3/OS-FEDERATION/mappings/{mapping}": lambda known: {"mapping": {"rules": RULES}},
+    "PUT /identity-providers/{provider}/settings": lambda known: {
+        "settings": {"openid": {"issuer": "https://idp.example", "client": "pileus"}}
+    },
     "POST /simulation/faults": lambda known: {
         "host": "images",
         "fault": "slow",

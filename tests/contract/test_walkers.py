@@ -19,7 +19,7 @@ from tests.contract.world import World, expired, names, opened
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 UNAUTHENTICATED = frozenset({401})
 BAD = frozenset({400})
-ANY = frozenset({*range(200, 300), 300, 400, 401, 403, 404, 405, 406, 409, 412, 413, 415, 501})
+ANY = frozenset({*range(200, 300), 300, 400, 401, 403, 404, 405, 406, 409, 410, 412, 413, 415, 501})
 ELSEWHERE = frozenset({403, 404})
 NOWHERE = "00000000-0000-4000-8000-00000000dead"
 
@@ -364,6 +364,10 @@ NOBODYS = frozenset(
         *("/endpoints/{endpoint}", "/roles/{role}", "/roles/{prior}", "/implies/{implied}", "/types/{type}"),
         "/resource_providers/{provider}",
         "/faults/{fault}",
+        *("/registrations/{registration}", "/invitations/{invitation}"),
+        "/registered_limits/{limit}",
+        *("/endpoint_groups/{group}", "/policies/{policy}", "/consumers/{consumer}", "/authorize/{token}"),
+        *("/config/{group}", "/{group}/{option}", "/access_tokens/{token}"),
     }
 )
 

@@ -36,7 +36,12 @@ ENTITIES: Mapping[str, str] = {
     "IPAddressResponse": "address",
     "NetworkResponse": "isolated",
     "NicResponse": "interface",
-    "ProjectResponse": "project",
+    "ProjectInvitationResponse": "invitation",
+    "ProjectResponse": "tenancy",
+    "ProjectRolePermissionResponse": "project_rule",
+    "ProjectRoleResponse": "project_role",
+    "RolePermissionResponse": "rule",
+    "RoleResponse": "role",
     "SSHKeyPairResponse": "key_pair_id",
     "SecurityGroupResponse": "security_group",
     "SecurityGroupRuleResponse": "security_rule",
@@ -134,8 +139,14 @@ async def furnish(world: World) -> None:
         shared["offering"] = str((await look.list(Size))[0].id)
         shared["disk_offering"] = str((await look.list(VolumeKind))[0].id)
     shared["root"] = str(UUID((await stack(world.kernel, world.cloud, "demo")).user.domain.hex))
+    admin = await stack(world.kernel, world.cloud, "admin")
+    shared["role"] = (await admin.call("createRole", name="walked", type="User"))["role"]["id"]
+    rule = {"roleid": shared["role"], "rule": "list*", "permission": "allow"}
+    shared["rule"] = (await admin.call("createRolePermission", **rule))["rolepermission"]["id"]
     for name, owned in (("demo", world.own), ("other", world.foreign)):
-        await furnish_one(world, await stack(world.kernel, world.cloud, name), owned)
+        who = await stack(world.kernel, world.cloud, name)
+        await furnish_one(world, who, owned)
+        await furnish_project(world, who, owned)
 
 
 async def furnish_one(world: World, who: Stack, owned: Owned) -> None:
@@ -158,6 +169,22 @@ async def furnish_one(world: World, who: Stack, owned: Owned) -> None:
     async with world.cloud.view() as look:
         (pair,) = await look.list(KeyPair, project=who.account.id)
         owned["key_pair_id"] = str(pair.id)
+
+
+async def furnish_project(world: World, who: Stack, owned: Owned) -> None:
+    """A project with a role, and an invitation that is pending."""
+    project = (await who.call("createProject", name=f"of-{who.account.name}"))["id"]
+    role = (await who.call("createProjectRole", projectid=project, name="walked"))["projectrole"]["id"]
+    rule = {"projectid": project, "projectroleid": role, "rule": "list*", "permission": "allow"}
+    made = await who.call("createProjectRolePermission", **rule)
+    owned["tenancy"], owned["project_role"] = project, role
+    owned["project_rule"] = made["projectrolepermission"]["id"]
+    config = world.cloud.config
+    world.cloud.config = msgspec.structs.replace(config, project_invite_required=True)
+    await who.call("addAccountToProject", projectid=project, account="admin")
+    world.cloud.config = config
+    listed = await who.call("listProjectInvitations", projectid=project)
+    owned["invitation"] = listed["projectinvitation"][0]["id"]
 
 
 def closed(offering: dict[str, Any]) -> bool:

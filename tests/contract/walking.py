@@ -202,6 +202,8 @@ def worded(service: str, status: int, said: Any) -> bool:
     match said:
         case {"error": {"code": code, "title": str(), "message": str()}}:
             return bool(code == status and (status == 401 or service == "identity"))
+        case {"error": str(), "error_description": str()}:
+            return service == "identity"
         case {"error": {"code": code, "message": str()}}:
             return bool(service == "console" and code == status)
         case {"NeutronError": {"type": str(), "message": str(), "detail": str()}}:

@@ -5,11 +5,20 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
+from pileus.core import mail
 from pileus.core.block import compound, snapshots, volumes
 from pileus.core.block.records import Snapshot, Volume, VolumeState
+from pileus.core.caller import system
 from pileus.core.compute import servers
 from pileus.core.compute.deploy import DiskWant, Source
 from pileus.core.compute.records import Server, Size
+from pileus.core.identity import accounts, domain_tree, tenants
+from pileus.core.identity.accounts import NewUser
+from pileus.core.identity.domains import ROOT
+from pileus.core.identity.records import Domain
+from pileus.core.identity.tenancy_records import RoleType
 from pileus.core.image import exports, images
 from pileus.core.image.records import Image
 from pileus.core.network import ports
@@ -281,7 +290,38 @@ async def replug(at: Scene, of: Server) -> None:
         await tx.start("server.replug", subject=of)
 
 
+async def domain(at: Scene) -> Domain:
+    """With another below it, and an account there that owns something."""
+    me = system()
+    made = await domain_tree.create(at.cloud, me, domain_tree.CreateDomain(name="sales", parent=ROOT))
+    below = await domain_tree.create(at.cloud, me, domain_tree.CreateDomain(name="emea", parent=made.id))
+    want = accounts.CreateAccount(
+        name="ann", domain=below.id, type=RoleType.USER, user=NewUser(name="ann", password="secret")
+    )
+    account, _ = await accounts.create(at.cloud, me, want)
+    await volumes.create(at.cloud, me, volumes.Create(project=account.id, size_gib=1, name="data"))
+    await at.quiet()
+    return made
+
+
+async def delete_domain(at: Scene, of: Domain) -> None:
+    await domain_tree.delete(at.cloud, system(), of.id, cleanup=True)
+
+
+async def post(at: Scene, of: None) -> None:
+    at.cloud.config = msgspec.structs.replace(at.cloud.config, smtp_host="mail.example.org")
+    async with at.cloud.transaction(system()) as tx:
+        await mail.post(tx, mail.Letter(to="ann@example.org", subject="News", text="There are none."))
+
+
+async def suspend(at: Scene, of: Any) -> None:
+    await tenants.suspend(at.cloud, system(), (await at.owner()).home)
+
+
 NAMED: tuple[Named, ...] = (
+    Named("suspending an account with a server", "account.suspend", rich_server, suspend),
+    Named("a letter", "mail.send", nothing, post),
+    Named("deleting a domain with an account", "domain.delete", domain, delete_domain),
     Named("a server that lost devices", "server.replug", unplugged, replug),
     Named("an empty volume", "volume.create", nothing, create),
     Named("a volume for a server", "volume.create_for", server, create_for),

@@ -107,6 +107,11 @@ class Scene:
         async with self.cloud.view() as look:
             return await look.get(Operation, key)
 
+    async def owned(self) -> bool:
+        """Whether the owner is still there: its account may have been deleted with all that is in it."""
+        async with self.cloud.view() as look:
+            return await look.one(Project, name=OWNER) is not None
+
     async def owner(self) -> Caller:
         async with self.cloud.view() as look:
             user, project = await look.one(User, name=OWNER), await look.one(Project, name=OWNER)

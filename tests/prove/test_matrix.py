@@ -12,8 +12,9 @@ import pytest
 from pileus.core import records  # noqa: F401 (declares every table)
 from pileus.core.block.records import VOLUME_TRANSITIONAL, VolumeState
 from pileus.core.compute.records import TRANSITIONAL, State
-from pileus.core.invariants import USES, transitional, worked_on
+from pileus.core.invariants import transitional, worked_on
 from pileus.core.quota import DEFAULTS
+from pileus.core.uses import USES
 from pileus.workflows import catalogue
 from pileus.workflows.engine import WORKFLOWS
 

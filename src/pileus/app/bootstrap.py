@@ -16,6 +16,7 @@ from pileus.core.caller import ADMIN, MANAGER, MEMBER, READER, SERVICE
 from pileus.core.cloud import Cloud, Tx
 from pileus.core.compute import hosts
 from pileus.core.compute.records import Cluster, Host, Pod, Size, Zone
+from pileus.core.identity import account_roles, catalogue, unified_limits
 from pileus.core.identity import secrets as vault
 from pileus.core.identity.credential_records import CLOUDSTACK, EC2, Credential
 from pileus.core.identity.domains import ROOT
@@ -32,6 +33,7 @@ from pileus.core.image.records import ImageStoreRecord
 from pileus.core.network.records import Network, NetworkKind, Subnet
 from pileus.drivers.hypervisor.protocol import HostFacts
 from pileus.drivers.volume.protocol import PoolFacts
+from pileus.faces.openstack.identity.catalog import SERVED
 
 NAMES = UUID("6f0f6e5c-6d58-5c53-9d5b-1f0f5b1f7a10")
 """Namespace of the ids that every cloud shares, so that tools may rely on them."""
@@ -56,11 +58,16 @@ DISK_KINDS = (("standard", 0), ("small-5", 5), ("medium-20", 20), ("large-100", 
 
 async def bootstrap(cloud: Cloud) -> bool:
     """Make what is missing; whether this was the first start. The credentials are on disk before anything needs them."""
+    await account_roles.ensure(cloud)
     async with cloud.view() as look:
-        if await look.maybe(Domain, ROOT):
-            return False
+        known = await look.maybe(Domain, ROOT) is not None
+    if known:
+        await catalogue.ensure(cloud, SERVED)
+        await unified_limits.ensure(cloud)
+        return False
     keys = vault.of(cloud)
     first = {f"{name}_password": secrets.token_urlsafe(12) for name in ACCOUNTS}
+    first |= {"admin_project": cloud.config.admin_project, "demo_project": "demo"}
     for name in ACCOUNTS:
         for kind in (CLOUDSTACK, EC2):
             first[f"{name}_{kind}_access"] = secrets.token_hex(16)
@@ -70,12 +77,19 @@ async def bootstrap(cloud: Cloud) -> bool:
     async with cloud.transaction() as tx:
         await _roles(tx)
         await tx.add(
-            Domain(id=ROOT, name="Default", description="The default domain", created_at=cloud.now())
+            Domain(
+                id=ROOT,
+                name=cloud.config.default_domain,
+                description="The default domain",
+                created_at=cloud.now(),
+            )
         )
         for name in ACCOUNTS:
             await _account(tx, keys, name, hashes[name], first)
         await _places(tx)
         await _offers(tx)
+    await catalogue.ensure(cloud, SERVED)
+    await unified_limits.ensure(cloud)
     return True
 
 
@@ -91,7 +105,9 @@ async def _account(tx: Tx, keys: vault.Secrets, name: str, password: str, first:
     """A user with a project of the same name, which is its CloudStack account, and with its key pairs."""
     now, new = tx.cloud.now(), tx.cloud.new_id
     project = await tx.add(
-        Project(id=new(), domain=ROOT, name=name, kind=ProjectKind.ACCOUNT, created_at=now)
+        Project(
+            id=new(), domain=ROOT, name=first[f"{name}_project"], kind=ProjectKind.ACCOUNT, created_at=now
+        )
     )
     user = await tx.add(
         User(

@@ -15,23 +15,28 @@ from pathlib import Path
 import structlog
 import uvicorn
 
-from pileus.app import bootstrap, faces, running
+from pileus.app import bootstrap, faces, keyvalue, running
 from pileus.app.listeners import Listeners
 from pileus.app.machine import Machine
+from pileus.app.mailer import mailer
 from pileus.app.otlp import Exporter
 from pileus.app.simulation import Simulation
 from pileus.config import Config
 from pileus.core import mark, stream
 from pileus.core.block.records import StoragePool
 from pileus.core.cloud import Cloud
+from pileus.core.identity import directory
 from pileus.core.image.records import ImageStoreRecord
 from pileus.core.placement import inventory
+from pileus.drivers.directory.ldap import LdapDirectory
 from pileus.drivers.errors import Refused
+from pileus.drivers.federation.openid import OpenIdClient
+from pileus.drivers.federation.saml import SamlMessages
 from pileus.faces import metadata
 from pileus.reconcile import network
 from pileus.reconcile.loop import Loop
 from pileus.store import Store, migrate, open_store
-from pileus.workflows import catalogue, image_upload
+from pileus.workflows import catalogue, directories, image_upload
 from pileus.workflows.site import Site
 from pileus.workflows.webhooks import Dispatcher
 from pileus.workflows.worker import Worker
@@ -84,6 +89,10 @@ class App:
             await self.platform.start()
             stack.push_async_callback(self.platform.release)
             cloud = Cloud(self.config, store)
+            stack.push_async_callback(directory.of(cloud).close)
+            cloud.keyvalue = keyvalue.opened(self.config)
+            if cloud.keyvalue is not None:
+                stack.push_async_callback(cloud.keyvalue.close)
             await self._trace(cloud, stack)
             await self._bootstrap(cloud)
             site = await self._site(cloud)
@@ -153,8 +162,16 @@ class App:
         hypervisors = dict(zip((host.id for host in hosts), self.platform.hosts, strict=True))
         images = self.platform.image_store(store.path)
         catalogue.load()
+        directories.install(cloud, LdapDirectory)
         site = Site(
-            cloud, hypervisors=hypervisors, network=self.platform.network, pools=opened, images=images
+            cloud,
+            hypervisors=hypervisors,
+            network=self.platform.network,
+            pools=opened,
+            images=images,
+            openid=OpenIdClient(),
+            saml=SamlMessages(),
+            mail=mailer(self.config),
         )
         if isinstance(self.platform, Simulation):
             await network.Reconciler(site).restore()

@@ -23,17 +23,15 @@ def words(text: str) -> str:
 
 
 class Api:
-    """One cloud at `url`, as a user on the project of the same name."""
+    """One cloud at `url`, as one of the first users in its own project."""
 
     def __init__(self, url: str, user: str, password: str) -> None:
         self.url = url
         self.token = ""
-        domain = {"name": "Default"}
-        who = {"name": user, "domain": domain, "password": password}
+        who = {"name": user, "domain": {"id": "default"}, "password": password}
         identity = {"methods": ["password"], "password": {"user": who}}
-        scope = {"project": {"name": user, "domain": domain}}
         headers, answer = self._call(
-            "POST", f"{url}/identity/v3/auth/tokens", {"auth": {"identity": identity, "scope": scope}}
+            "POST", f"{url}/identity/v3/auth/tokens", {"auth": {"identity": identity}}
         )
         self.token = headers["X-Subject-Token"]
         self.project: str = answer["token"]["project"]["id"]

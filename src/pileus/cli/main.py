@@ -67,6 +67,58 @@ def down(state: Path, guests: bool) -> None:
     sys.exit(lifecycle.down(state, guests=guests))
 
 
+@main.group()
+def federation() -> None:
+    """Identity providers, by whose word users come in."""
+
+
+@federation.command("set")
+@click.argument("provider")
+@STATE
+@click.option("--issuer", metavar="URL", help="Issuer of an OpenID provider, as its discovery document says.")
+@click.option("--client-id", metavar="ID", help="What the provider calls us.")
+@click.option(
+    "--client-secret-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File with the client's secret; left out, the secret that is set stays.",
+)
+@click.option(
+    "--scope", "scopes", multiple=True, metavar="NAME", help="What is asked for (openid, email and profile)."
+)
+@click.option(
+    "--audience", "audiences", multiple=True, metavar="NAME", help="For whom access tokens may be, beside us."
+)
+@click.option(
+    "--metadata-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Metadata of a SAML identity provider.",
+)
+def federation_set(
+    provider: str,
+    state: Path,
+    issuer: str | None,
+    client_id: str | None,
+    client_secret_file: Path | None,
+    scopes: tuple[str, ...],
+    audiences: tuple[str, ...],
+    metadata_file: Path | None,
+) -> None:
+    """Say how an identity provider is spoken with."""
+    from pileus.cli import federation as commands
+
+    code = commands.set_provider(
+        state,
+        provider,
+        issuer=issuer,
+        client=client_id,
+        secret_file=client_secret_file,
+        scopes=scopes,
+        audiences=audiences,
+        metadata_file=metadata_file,
+    )
+    sys.exit(code)
+
+
 @main.command()
 @STATE
 def status(state: Path) -> None:
@@ -185,8 +237,37 @@ def operation_retry(state: Path, operation: str) -> None:
 
 
 @main.group()
+def keys() -> None:
+    """The keys with which tokens are sealed."""
+
+
+@keys.command("rotate")
+@STATE
+def keys_rotate(state: Path) -> None:
+    """Seal new tokens with a new key; tokens that were issued before stay good until they expire."""
+    from pileus.cli import keys
+
+    sys.exit(keys.rotate(state))
+
+
+@main.group()
+def quota() -> None:
+    """What projects, users and domains are charged of their limits."""
+
+
+@quota.command("verify")
+@STATE
+@click.option("--repair", is_flag=True, help="Correct what is recorded.")
+def quota_verify(state: Path, repair: bool) -> None:
+    """Recount every use from the records and print what differs: nothing, in a sound cloud."""
+    from pileus.cli import quota
+
+    sys.exit(quota.verify(state, repair=repair))
+
+
+@main.group()
 def explain() -> None:
-    """Why a server is on its host, or on none."""
+    """Why a server is on its host or on none, and why somebody may do something or may not."""
 
 
 @explain.command("server")
@@ -197,6 +278,18 @@ def explain_server(state: Path, server: str) -> None:
     from pileus.cli import explain
 
     sys.exit(explain.server(state, server))
+
+
+@explain.command("access")
+@STATE
+@click.argument("user", metavar="USER")
+@click.argument("action", metavar="ACTION")
+@click.argument("object", metavar="[OBJECT]", default="")
+def explain_access(state: Path, user: str, action: str, object: str) -> None:
+    """Whether USER (id or name) may do ACTION (a rule, or a CloudStack command) to OBJECT (an id), and which rule decides."""
+    from pileus.cli import access
+
+    sys.exit(access.explain(state, user, action, object))
 
 
 @explain.command("size")

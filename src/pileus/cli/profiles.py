@@ -33,15 +33,20 @@ def show(state: Path, form: str, user: str) -> int:
     return 0
 
 
+def project(user: str, known: dict[str, str]) -> str:
+    """The name of a first user's project; clouds of the first version did not write it down."""
+    return known.get(f"{user}_project", user)
+
+
 def openrc(url: str, region: str, user: str, known: dict[str, str]) -> str:
     values = {
         "OS_AUTH_URL": f"{url}/identity/v3",
         "OS_IDENTITY_API_VERSION": "3",
         "OS_USERNAME": user,
         "OS_PASSWORD": known[f"{user}_password"],
-        "OS_PROJECT_NAME": user,
-        "OS_USER_DOMAIN_NAME": "Default",
-        "OS_PROJECT_DOMAIN_NAME": "Default",
+        "OS_PROJECT_NAME": project(user, known),
+        "OS_USER_DOMAIN_ID": "default",
+        "OS_PROJECT_DOMAIN_ID": "default",
         "OS_REGION_NAME": region,
         "OS_INTERFACE": "public",
     }
@@ -56,9 +61,9 @@ clouds:
       auth_url: {url}/identity/v3
       username: {user}
       password: {known[f"{user}_password"]}
-      project_name: {user}
-      user_domain_name: Default
-      project_domain_name: Default
+      project_name: {project(user, known)}
+      user_domain_id: default
+      project_domain_id: default
     region_name: {region}
     identity_api_version: 3
 """

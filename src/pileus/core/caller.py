@@ -28,12 +28,16 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """For tokens scoped to a domain."""
     system: bool = False
     roles: frozenset[str] = frozenset()
+    locked: bool = False
+    """Its project is locked: nothing is made, changed or started there."""
     request: str = ""
     trace: str = ""
     """W3C traceparent of the request."""
     face: str = ""
     visible: frozenset[UUID] | None = None
     """Projects that may be read besides the own one (CloudStack's domain admins); None: only the own."""
+    asleep: frozenset[UUID] = frozenset()
+    """Those of the visible that are suspended, disabled or locked: nothing in them is made, changed or started."""
 
     @property
     def admin(self) -> bool:
@@ -53,6 +57,10 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             "system_scope": "all" if self.system else None,
             "roles": sorted(self.roles),
             "is_admin": self.admin,
+            "token": {
+                "domain": {"id": self.domain.hex if self.domain else None},
+                "project": {"domain": {"id": self.project_domain.hex if self.project_domain else None}},
+            },
         }
 
     @property
@@ -67,9 +75,13 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def require(self, verb: str, *, project: UUID) -> None:
         """Whether the caller may do `verb` ("server.create", "server.read") in the project. Raises Forbidden."""
+        reading = verb.endswith(".read")
+        if self.locked and not reading and project == self.project:
+            raise Forbidden(f"Project {project.hex} is locked: nothing in it is made, changed or started.")
         if self.admin:
             return
-        reading = verb.endswith(".read")
+        if project in self.asleep and not reading and not verb.endswith(".delete"):
+            raise Forbidden(f"Can't do {verb} in project {project.hex} as it's no longer active.")
         if self.sees(project) and (MEMBER in self.roles or (reading and READER in self.roles)):
             return
         raise Forbidden(f"You are not allowed to do {verb} in project {project.hex}.")

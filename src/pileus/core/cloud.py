@@ -15,6 +15,7 @@ from pileus.core.caller import Caller
 from pileus.core.counters import following
 from pileus.core.errors import Exists, NotFound
 from pileus.core.events import QUIET, Event, secret
+from pileus.core.keyvalue import KeyValue
 from pileus.core.operations import LIVE, UNDISTURBED, Operation
 from pileus.store import Record, Store, Transaction, View, not_in
 from pileus.store.errors import Duplicate
@@ -43,6 +44,8 @@ class Cloud:
         self.on_operation: Callable[[], None] = lambda: None
         """Called after a commit that started an operation; the worker wakes up."""
         self.on_event: Callable[[], None] = lambda: None
+        self.keyvalue: KeyValue | None = None
+        """Where tokens are kept, when `token_store` is configured; None: each carries itself."""
         self.spans: Sink | None = None
         """Where spans of traces go; None: nowhere, and none are made."""
 
@@ -127,8 +130,9 @@ class Tx(Look):
         if await self.rows.delete(type(record), *key_of(record)):
             await self._event(record, "delete", None)
 
-    async def charge(self, project: UUID, resource: str, amount: int) -> None:
-        await quota.charge(self.rows, project, resource, amount)
+    async def charge(self, holder: UUID, resource: str, amount: int, *, within: UUID | None = None) -> None:
+        """See quota.charge. `holder`: a project, or a user."""
+        await quota.charge(self.rows, holder, resource, amount, within=within)
 
     async def start(
         self,

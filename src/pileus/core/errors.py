@@ -18,6 +18,7 @@ class Kind(StrEnum):
     QUOTA = "quota"
     NO_CAPACITY = "no capacity"
     TOO_LARGE = "too large"
+    TOO_MANY = "too many"
     UNSUPPORTED = "unsupported"
     UNAVAILABLE = "unavailable"
 
@@ -70,14 +71,17 @@ class InUse(CoreError):
 
 
 class QuotaExceeded(CoreError):
+    """`of`: whose limit it is where it is not the project's (or user's) own, as in "domain lab"."""
+
     kind = Kind.QUOTA
 
-    def __init__(self, resource: str, *, limit: int, used: int, wanted: int) -> None:
+    def __init__(self, resource: str, *, limit: int, used: int, wanted: int, of: str = "") -> None:
+        what = f"{resource} of {of}, with all below it," if of else resource
         super().__init__(
-            f"The quota of {resource} is {limit}: {used} are used and {wanted} more were asked for. "
-            "Delete something, or let an administrator raise the quota."
+            f"The quota of {what} is {limit}: {used} are used and {wanted} more were asked for. "
+            f"Delete something, or let an administrator raise the quota{f' of {of}' if of else ''}."
         )
-        self.resource, self.limit, self.used, self.wanted = resource, limit, used, wanted
+        self.resource, self.limit, self.used, self.wanted, self.of = resource, limit, used, wanted, of
 
 
 class NoCapacity(CoreError):
@@ -86,6 +90,12 @@ class NoCapacity(CoreError):
 
 class TooLarge(CoreError):
     kind = Kind.TOO_LARGE
+
+
+class TooMany(CoreError):
+    """Asked too often; later it is heard again."""
+
+    kind = Kind.TOO_MANY
 
 
 class Unsupported(CoreError):

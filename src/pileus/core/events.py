@@ -56,7 +56,9 @@ PLATFORM = frozenset({"host", "pool", "physical", "vlan"})
 OPERATORS = frozenset({"claim"})
 """Kinds that have a project and are no business of it."""
 
-PERSONAL = frozenset({"credential", "application_credential", "key_pair"})
+PERSONAL = frozenset(
+    {"credential", "application_credential", "key_pair", "oauth_access_token", "oauth_request_token"}
+)
 """Kinds that belong to a user: of a project's other members only administrators see who holds what."""
 
 HIDDEN = "(hidden)"

@@ -3,26 +3,23 @@
 Kinds are discovered from their records: one with an `operation` field and a `state` is checked from the day it exists.
 """
 
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from pileus.core import quota
-from pileus.core.block.records import Snapshot, Volume, VolumeState
+from pileus.core import uses
+from pileus.core.block.records import Snapshot, Volume
 from pileus.core.cloud import Cloud, Look
 from pileus.core.compute.records import (
     Host,
     HostGroup,
     HostGroupMember,
-    KeyPair,
     Server,
     ServerGroup,
     ServerGroupMember,
 )
-from pileus.core.image.records import Image, ImageState
-from pileus.core.network.plugs import CHARGED
+from pileus.core.image.records import ImageState
 from pileus.core.network.records import (
     Address,
     FixedAddress,
@@ -31,14 +28,11 @@ from pileus.core.network.records import (
     PortForwarding,
     PortUse,
     Router,
-    SecurityGroup,
-    SecurityRule,
     Subnet,
 )
 from pileus.core.operations import LIVE, Operation
 from pileus.core.placement import claims
 from pileus.core.placement.records import Claim
-from pileus.core.quota import Usage
 from pileus.store import REGISTRY, Record
 from pileus.store.records import Layout
 
@@ -93,47 +87,9 @@ async def unclaimed(look: Look) -> list[str]:
     ]
 
 
-Use = Callable[[Any], Mapping[str, int]]
-
-
-def _volume(volume: Volume) -> Mapping[str, int]:
-    """A server's own root disk is part of the server; one kept for its snapshots is nobody's any more."""
-    if volume.ephemeral or volume.state is VolumeState.RETAINED:
-        return {}
-    return {"volumes": 1, "volume_gib": volume.size_gib}
-
-
-USES: Mapping[type[Record], Use] = {
-    Server: lambda one: {"servers": 1, "vcpus": one.vcpus, "memory_mib": one.memory_mib},
-    Volume: _volume,
-    Snapshot: lambda one: {"snapshots": 1},
-    Image: lambda one: {"images": 1},
-    Network: lambda one: {"networks": 1},
-    Subnet: lambda one: {"subnets": 1},
-    Port: lambda one: {"ports": 1} if one.use in CHARGED else {},
-    Router: lambda one: {"routers": 1},
-    Address: lambda one: {"addresses": 1},
-    SecurityGroup: lambda one: {"security_groups": 1},
-    SecurityRule: lambda one: {"security_rules": 1},
-    KeyPair: lambda one: {"key_pairs": 1},
-    ServerGroup: lambda one: {"server_groups": 1},
-}
-"""What one record uses of its project's limits. The uses of a record are a limit's whole meaning."""
-
-
 async def miscounted(look: Look) -> list[str]:
-    """Projects whose recorded use is not the sum of their records."""
-    counted: Counter[tuple[UUID, str]] = Counter()
-    for cls, use in USES.items():
-        owner = "user" if cls is KeyPair else "project"
-        for record in await look.list(cls):
-            counted.update({(getattr(record, owner), name): number for name, number in use(record).items()})
-    recorded = {(use.project, use.resource): use.used for use in await look.list(Usage)}
-    wrong = quota.differences(recorded, counted)
-    return [
-        f"{resource} of project {project}: {kept} recorded, {real} counted"
-        for (project, resource), (kept, real) in wrong.items()
-    ]
+    """Holders of limits whose recorded use is not the sum of their records."""
+    return [wrong.text for wrong in await uses.differences(look)]
 
 
 OF_DEVICE: Mapping[PortUse, type[Record]] = {

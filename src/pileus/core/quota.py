@@ -1,13 +1,25 @@
-"""Limits of projects, charged in the transaction that makes the record; recomputable from the records."""
+"""Limits of projects, users and domains, charged in the transaction that makes the record; recomputable from the
+records (core/uses.py).
+
+A limit and a use belong to a holder: a project; a user, for key pairs; a domain, whose limit is on the sum of all in and
+below it (core/identity/domain_limits.py). The limit of the holder EVERYONE is the default of projects and users.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
 from pileus.core.errors import QuotaExceeded
-from pileus.store import Record, Transaction, View, table
+from pileus.core.identity.records import Domain, Project, User
+from pileus.store import Duplicate, Record, Transaction, View, ne, table
 
 UNLIMITED = -1
+HIGHEST = (1 << 31) - 1
+"""The largest limit that every API can show."""
+EVERYONE = UUID(int=0)
+KEY_PAIRS, PROJECTS = "key_pairs", "projects"
+DEEPEST = 32
+"""Domains above one another; a guard against a tree that is none."""
 
 DEFAULTS: Mapping[str, int] = {
     "servers": 100,
@@ -24,50 +36,145 @@ DEFAULTS: Mapping[str, int] = {
     "addresses": 100,
     "security_groups": 50,
     "security_rules": 500,
-    "key_pairs": 100,
+    KEY_PAIRS: 100,
     "server_groups": 10,
     "server_group_members": 10,
 }
-"""Limits of a project that has none of its own. Key pairs count by user; members, of which none are charged, by group."""
+"""Limits of a project that has none of its own, until the operator sets others. Key pairs count by user; members, of
+which none are charged, by group."""
+OF_DOMAINS = frozenset({*DEFAULTS, PROJECTS} - {"server_group_members"})
+"""What a domain can be limited in. Its projects are counted when one is made, not charged."""
 
 
-@table("quota_limit", key=("project", "resource"))
+@table("quota_limit", key=("project", "resource"), indexes=(("resource",),))
 class Limit(Record):
     project: UUID
+    """Its holder."""
     resource: str
     limit: int
+    description: str = ""
 
 
 @table("quota_usage", key=("project", "resource"))
 class Usage(Record):
+    """`above`: the domains above the holder that are limited in the resource; each has a Usage of its own."""
+
     project: UUID
     resource: str
     used: int
+    above: tuple[UUID, ...] = ()
 
 
-async def limit(view: View, project: UUID, resource: str) -> int:
-    found = await view.get(Limit, project, resource)
-    return found.limit if found else DEFAULTS[resource]
+async def limit(view: View, holder: UUID, resource: str, *, within: UUID | None = None) -> int:
+    """Of a project; or of a user, for whom else the limit of the project holds `within` which it acts."""
+    heirs = (holder, EVERYONE) if within is None else (holder, within, EVERYONE)
+    found = {row.project: row.limit for row in await view.list(Limit, project=heirs, resource=resource)}
+    return next((found[heir] for heir in heirs if heir in found), DEFAULTS[resource])
 
 
-async def charge(tx: Transaction, project: UUID, resource: str, amount: int) -> None:
-    """Add `amount` (negative: give back) to what the project uses. Raises QuotaExceeded when that passes the limit."""
+async def charge(
+    tx: Transaction, holder: UUID, resource: str, amount: int, *, within: UUID | None = None
+) -> None:
+    """Add `amount` (negative: give back) to what the holder uses, and to what the limited domains above it use. Raises
+    QuotaExceeded when that passes a limit."""
     if amount == 0:
         return
-    usage = await tx.get(Usage, project, resource)
+    usage = await tx.get(Usage, holder, resource) or await begun(tx, holder, resource)
+    if amount > 0:
+        allowed = await limit(tx, holder, resource, within=within)
+        if allowed != UNLIMITED and usage.used + amount > allowed:
+            raise QuotaExceeded(resource, limit=allowed, used=usage.used, wanted=amount)
+    used = max(0, usage.used + amount)
+    await tx.put(Usage(project=holder, resource=resource, used=used, above=usage.above))
+    for domain in usage.above:
+        await _charge_domain(tx, domain, resource, amount)
+
+
+async def _charge_domain(tx: Transaction, domain: UUID, resource: str, amount: int) -> None:
+    """Those who charge one domain wait here for each other, so the row is read before the limit."""
+    usage = await tx.get(Usage, domain, resource)
     used = usage.used if usage else 0
     if amount > 0:
-        allowed = await limit(tx, project, resource)
-        if allowed != UNLIMITED and used + amount > allowed:
-            raise QuotaExceeded(resource, limit=allowed, used=used, wanted=amount)
-    await tx.put(Usage(project=project, resource=resource, used=max(0, used + amount)))
+        held = await tx.get(Limit, domain, resource)
+        if held is not None and held.limit != UNLIMITED and used + amount > held.limit:
+            known = await tx.list(Domain, id=domain)
+            name = f"domain {known[0].name if known else domain}"
+            raise QuotaExceeded(resource, limit=held.limit, used=used, wanted=amount, of=name)
+    await tx.put(Usage(project=domain, resource=resource, used=max(0, used + amount)))
 
 
-async def usages(view: View, project: UUID) -> dict[str, tuple[int, int]]:
+async def begun(tx: Transaction, holder: UUID, resource: str) -> Usage:
+    """The first row of a holder's use, locked like every other one."""
+    above = await limited_above(tx, await domain_of(tx, holder), resource)
+    made = Usage(project=holder, resource=resource, used=0, above=above)
+    try:
+        return await tx.insert(made)
+    except Duplicate:  # another transaction made it meanwhile, and has ended
+        return await tx.get(Usage, holder, resource) or made
+
+
+async def domain_of(view: View, holder: UUID) -> UUID | None:
+    """Of a project or a user; None of what is gone. Locks nothing: see domain_limits."""
+    project = await view.list(Project, id=holder)
+    if project:
+        return project[0].domain
+    user = await view.list(User, id=holder)
+    return user[0].domain if user else None
+
+
+async def lineage(view: View, domain: UUID | None) -> list[UUID]:
+    """The domain and those above it, without locking them."""
+    found: list[UUID] = []
+    while domain is not None and len(found) < DEEPEST:
+        held = await view.list(Domain, id=domain)
+        if not held:
+            break
+        found.append(domain)
+        domain = held[0].parent
+    return found
+
+
+async def limited_above(view: View, domain: UUID | None, resource: str) -> tuple[UUID, ...]:
+    """The domain and those above it that have a limit, the nearest first."""
+    line = await lineage(view, domain)
+    held = (
+        await view.list(Limit, ne("limit", UNLIMITED), project=tuple(line), resource=resource) if line else []
+    )
+    limited = {row.project for row in held}
+    return tuple(one for one in line if one in limited)
+
+
+async def usages(view: View, holder: UUID) -> dict[str, tuple[int, int]]:
     """(used, limit) of every resource."""
-    used = {u.resource: u.used for u in await view.list(Usage, project=project)}
-    limits = {row.resource: row.limit for row in await view.list(Limit, project=project)}
-    return {name: (used.get(name, 0), limits.get(name, default)) for name, default in DEFAULTS.items()}
+    used = {u.resource: u.used for u in await view.list(Usage, project=holder)}
+    allowed = await defaults(view)
+    allowed |= {row.resource: row.limit for row in await view.list(Limit, project=holder)}
+    return {name: (used.get(name, 0), allowed[name]) for name in DEFAULTS}
+
+
+async def defaults(view: View) -> dict[str, int]:
+    """Of every resource: the operator's, or else ours."""
+    held = {row.resource: row.limit for row in await view.list(Limit, project=EVERYONE)}
+    return {name: held.get(name, ours) for name, ours in DEFAULTS.items()}
+
+
+async def keep(
+    tx: Transaction, holder: UUID, resource: str, limit: int, *, description: str | None = None
+) -> Limit:
+    """Write the limit of a project or user, or the default; a description stays unless another is given."""
+    held = await tx.get(Limit, holder, resource)
+    words = description if description is not None else held.description if held else ""
+    made = Limit(project=holder, resource=resource, limit=limit, description=words)
+    await tx.put(made)
+    return made
+
+
+async def forget(tx: Transaction, holder: UUID) -> None:
+    """Of a project or user that goes: its limits, and what it still uses, of itself and of the domains above it."""
+    for usage in await tx.list(Usage, project=holder):
+        await charge(tx, holder, usage.resource, -usage.used)
+    await tx.delete_where(Limit, project=holder)
+    await tx.delete_where(Usage, project=holder)
 
 
 def differences(recorded: Mapping[Any, int], counted: Mapping[Any, int]) -> dict[Any, tuple[int, int]]:

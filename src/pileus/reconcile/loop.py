@@ -9,7 +9,7 @@ import structlog
 
 from pileus.core import alerts, deliveries, stream
 from pileus.core.errors import CoreError
-from pileus.core.identity import tokens
+from pileus.core.identity import directory_refresh, groups, tokens
 from pileus.drivers.errors import DriverError
 from pileus.reconcile import network, pools, servers, soundness
 from pileus.store import StoreError
@@ -20,6 +20,7 @@ log = structlog.get_logger()
 
 Look = Callable[[], Awaitable[Any]]
 HOUR = 3600.0
+MINUTE = 60.0
 SOUND = 60.0
 REST = 4.0
 """Times as long as a look took, its part rests at least."""
@@ -47,6 +48,8 @@ class Loop:
             "old deliveries": (HOUR, partial(deliveries.prune, site.cloud)),
             "old alerts": (HOUR, partial(alerts.forget_old, site.cloud)),
             "old events": (HOUR, partial(stream.prune, site.cloud)),
+            "directories": (MINUTE, partial(directory_refresh.refresh_all, site.cloud)),
+            "ended memberships": (MINUTE, partial(groups.expire, site.cloud)),
             "token keys": (HOUR, partial(rotate_keys, site)),
         }
         self._tasks: list[asyncio.Task[None]] = []

@@ -6,7 +6,9 @@ from uuid import UUID
 
 from pileus.core.cloud import Cloud
 from pileus.core.errors import Unavailable
+from pileus.drivers.federation.protocol import OpenId, Saml
 from pileus.drivers.hypervisor.protocol import Hypervisor
+from pileus.drivers.mail.protocol import Mailer
 from pileus.drivers.network.protocol import NetworkDriver
 from pileus.drivers.volume.protocol import ImageStore, Pool
 
@@ -32,12 +34,33 @@ class Site:
         network: NetworkDriver,
         pools: Mapping[UUID, Pool],
         images: ImageStore,
+        openid: OpenId | None = None,
+        saml: Saml | None = None,
+        mail: Mailer | None = None,
     ) -> None:
         self.cloud = cloud
         self.hypervisors = hypervisors
         self.pools = pools
+        self.mail = mail
+        """None: no mail server is configured."""
+        self._openid = openid
+        self._saml = saml
         self._network = network
         self._images = images
+
+    @property
+    def openid(self) -> OpenId:
+        """Raises Unavailable where nobody speaks OpenID Connect."""
+        if self._openid is None:
+            raise Unavailable("This process speaks no OpenID Connect.")
+        return self._openid
+
+    @property
+    def saml(self) -> Saml:
+        """Raises Unavailable where nobody speaks SAML."""
+        if self._saml is None:
+            raise Unavailable("This process speaks no SAML.")
+        return self._saml
 
     @property
     def network(self) -> NetworkDriver:

@@ -231,7 +231,7 @@ async def test_a_token_of_another_face_is_no_session(kernel: Kernel, cloud: Clou
             expires_at=now + timedelta(hours=1),
         )
     )
-    session = Session(kernel, scoped, session_key(scoped), member.user.id)
+    session = Session(kernel, scoped, session_key(tokens.of(cloud).open(scoped)), member.user.id)
     assert (await session.call("listZones")).status == 401
 
 

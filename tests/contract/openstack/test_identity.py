@@ -146,7 +146,7 @@ WRONG = {
     "a domain without a role": by_password(named("other"), scope={"domain": {"id": "default"}}),
     "the system without a role": by_password(named("other"), scope={"system": {"all": True}}),
     "an unknown application credential": by_application(NOBODY, "x"),
-    "an unknown method": {"auth": {"identity": {"methods": ["totp"]}}},
+    "no methods": {"auth": {"identity": {"methods": []}}},
     "a very long password": by_password(named("other"), "x" * 5000),
 }
 
@@ -160,7 +160,7 @@ async def test_whatever_is_wrong_the_answer_is_the_same(anyone, other, body):
 
 MALFORMED = {
     "nothing": {},
-    "no methods": {"auth": {"identity": {"methods": []}}},
+    "an unknown method without its proof": {"auth": {"identity": {"methods": ["nothing"]}}},
     "a method without its proof": {"auth": {"identity": {"methods": ["password"]}}},
     "a user without a domain": by_password({"name": "other"}),
     "a user without a name": by_password({}),
@@ -276,149 +276,9 @@ async def test_what_a_token_can_be_exchanged_for(anyone, admin, other):
     assert [project["id"] for project in projects] == [other.project.id.hex]
     assert (await client.get(f"{V3}/auth/domains")).json()["domains"] == []
     assert (await client.get(f"{V3}/auth/system")).json()["system"] == []
-    assert (await client.get(f"{V3}/auth/catalog")).json()["catalog"] == []
+    assert (await client.get(f"{V3}/auth/catalog")).status == 403
     assert (await admin.get(f"{V3}/auth/system")).json()["system"] == [{"all": True}]
     assert len((await other.get(f"{V3}/auth/catalog")).json()["catalog"]) == 7
-
-
-# --- users
-
-
-async def test_a_user_from_create_to_delete(admin):
-    body = {"user": {"name": "ann", "password": PASSWORD, "email": "a@b.c", "description": "x"}}
-    made = await admin.post(f"{V3}/users", json=body)
-    user = made.json()["user"]
-    path = f"{V3}/users/{user['id']}"
-    assert made.status == 201
-    assert user == {
-        "id": user["id"],
-        "name": "ann",
-        "domain_id": "default",
-        "enabled": True,
-        "email": "a@b.c",
-        "description": "x",
-        "password_expires_at": None,
-        "options": {},
-        "links": {"self": f"http://cloud.test{path}"},
-    }
-    assert PASSWORD not in made.text
-    assert (await admin.get(path)).json() == {"user": user}
-    changed = await admin.patch(path, json={"user": {"name": "anna", "email": None}})
-    assert changed.json()["user"]["name"] == "anna"
-    assert "email" not in changed.json()["user"]
-    assert [u["id"] for u in (await admin.get(f"{V3}/users?name=anna")).json()["users"]] == [user["id"]]
-    assert (await admin.post(f"{V3}/users", json={"user": {"name": "anna"}})).status == 409
-    assert (await admin.delete(path)).status == 204
-    assert (await admin.get(path)).status == 404
-    assert (await admin.delete(path)).status == 404
-
-
-async def test_a_user_changes_its_own_password_with_the_old_one(anyone, other):
-    path = f"{V3}/users/{other.user.id.hex}/password"
-    wrong = {"user": {"original_password": "wrong", "password": "new"}}
-    right = {"user": {"original_password": PASSWORD, "password": "new"}}
-    assert (await anyone.post(path, json=wrong)).status == 401
-    assert (await anyone.post(path, json=right)).status == 204
-    assert (await other.get(f"{V3}/auth/projects")).status == 401
-    assert (await anyone.post(TOKENS, json=by_password(named("other")))).status == 401
-    await login(anyone, by_password(named("other"), "new"))
-    unknown = f"{V3}/users/{NOBODY}/password"
-    assert (await anyone.post(unknown, json=right)).status == 401
-
-
-async def test_lists_come_in_pages(admin, member, other):
-    first = (await admin.get(f"{V3}/users?limit=2")).json()
-    assert len(first["users"]) == 2
-    rest = await admin.get(first["links"]["next"].removeprefix("http://cloud.test"))
-    assert [user["name"] for user in rest.json()["users"]] == ["other"]
-    assert rest.json()["links"]["next"] is None
-
-
-BAD_USERS = [{}, {"name": ""}, {"name": "x" * 256}, {"name": 5}, {"name": "x", "enabled": "yes"}]
-
-
-@pytest.mark.parametrize("user", BAD_USERS)
-async def test_a_malformed_user_is_refused(admin, user):
-    reply = await admin.post(f"{V3}/users", json={"user": user})
-    assert (reply.status, reply.json()["error"]["code"]) == (400, 400)
-
-
-async def test_one_sees_oneself_and_no_other(member, other):
-    own = f"{V3}/users/{other.user.id.hex}"
-    assert (await other.get(own)).status == 200
-    assert (await other.get(own + "/projects")).json()["projects"][0]["name"] == "other"
-    assert (await other.get(own + "/groups")).json()["groups"] == []
-    for path in (own, own + "/projects", f"{V3}/users/{NOBODY}"):
-        assert (await member.get(path)).status == 403
-    assert (await member.get(f"{V3}/projects/{other.project.id.hex}")).status == 403
-    assert (await other.get(f"{V3}/projects/{other.project.id.hex}")).status == 200
-
-
-# --- projects and domains
-
-
-async def test_a_project_from_create_to_delete(admin):
-    body = {"project": {"name": "p", "description": "d", "tags": ["b", "a", "a"]}}
-    made = await admin.post(f"{V3}/projects", json=body)
-    project = made.json()["project"]
-    path = f"{V3}/projects/{project['id']}"
-    assert made.status == 201
-    assert (project["domain_id"], project["parent_id"], project["is_domain"]) == ("default", "default", False)
-    assert project["tags"] == ["a", "b"]
-    below = {"project": {"name": "q", "parent_id": project["id"]}}
-    child = (await admin.post(f"{V3}/projects", json=below)).json()["project"]
-    assert child["parent_id"] == project["id"]
-    assert (await admin.delete(path)).status == 409
-    found = (await admin.get(f"{V3}/projects?parent_id={project['id']}")).json()["projects"]
-    assert [one["id"] for one in found] == [child["id"]]
-    assert (await admin.delete(f"{V3}/projects/{child['id']}")).status == 204
-    changed = await admin.patch(path, json={"project": {"enabled": False, "description": None}})
-    assert changed.json()["project"] | {"enabled": True, "description": "d"} == project
-    assert (await admin.delete(path)).status == 204
-    assert (await admin.get(path)).status == 404
-
-
-async def test_the_tags_of_a_project(admin, other):
-    path = f"{V3}/projects/{other.project.id.hex}/tags"
-    assert (await admin.put(path, json={"tags": ["x", "y"]})).json()["tags"] == ["x", "y"]
-    assert (await admin.put(path + "/z")).status == 201
-    assert (await admin.get(path + "/z")).status == 204
-    assert (await admin.delete(path + "/x")).status == 204
-    assert (await admin.delete(path + "/x")).status == 404
-    assert (await admin.get(path)).json()["tags"] == ["y", "z"]
-    for query, count in (("tags=y,z", 1), ("tags=y,x", 0), ("tags-any=y,x", 1), ("not-tags=y,z", 2)):
-        assert len((await admin.get(f"{V3}/projects?{query}")).json()["projects"]) == count, query
-    assert (await admin.put(path, json={"tags": ["a/b"]})).status == 400
-    assert (await admin.delete(path)).status == 204
-    assert (await admin.get(path)).json()["tags"] == []
-
-
-async def test_a_project_that_owns_something_is_not_deleted(admin):
-    reply = await admin.delete(f"{V3}/projects/{admin.project.id.hex}")
-    assert reply.status == 409
-
-
-async def test_a_domain_is_disabled_before_it_is_deleted(admin):
-    made = await admin.post(f"{V3}/domains", json={"domain": {"name": "d"}})
-    domain = made.json()["domain"]
-    path = f"{V3}/domains/{domain['id']}"
-    assert (made.status, domain["enabled"]) == (201, True)
-    body = {"user": {"name": "u", "domain_id": domain["id"]}}
-    user = (await admin.post(f"{V3}/users", json=body)).json()["user"]["id"]
-    assert (await admin.delete(path)).status == 403
-    assert (await admin.patch(path, json={"domain": {"enabled": False}})).status == 200
-    assert (await admin.delete(path)).status == 204
-    assert (await admin.get(path)).status == 404
-    assert (await admin.get(f"{V3}/users/{user}")).status == 404
-
-
-async def test_the_default_domain_has_its_old_id_and_stays(admin, member):
-    shown = (await member.get(f"{V3}/domains/default")).json()["domain"]
-    assert (shown["id"], shown["name"]) == ("default", "Default")
-    path = f"{V3}/domains/default"
-    assert (await admin.patch(path, json={"domain": {"enabled": False}})).status == 403
-    assert (await admin.delete(path)).status == 403
-    assert (await admin.get(f"{V3}/domains/nowhere")).status == 404
 
 
 # --- roles
@@ -642,7 +502,7 @@ async def test_an_application_credential_stays_in_its_project(anyone, admin, oth
     client, _ = await login(anyone, by_application(made["id"], made["secret"]))
     await grant(admin, other.user.id.hex, "reader", "system")
     rescoped = by_token(client.headers["x-auth-token"], {"system": {"all": True}})
-    assert (await anyone.post(TOKENS, json=rescoped)).status == 401
+    assert (await anyone.post(TOKENS, json=rescoped)).status == 403
 
 
 async def test_a_lost_role_ends_the_application_credentials_of_the_project(anyone, admin, other):
@@ -653,24 +513,10 @@ async def test_a_lost_role_ends_the_application_credentials_of_the_project(anyon
     assert (await anyone.post(TOKENS, json=by_application(made["id"], made["secret"]))).status == 401
 
 
-async def test_ec2_credentials(admin, member, other):
-    path = f"{V3}/users/{other.user.id.hex}/credentials/OS-EC2"
-    made = await other.post(path, json={"tenant_id": other.project.id.hex})
-    pair = made.json()["credential"]
-    assert made.status == 201
-    assert (pair["user_id"], pair["tenant_id"]) == (other.user.id.hex, other.project.id.hex)
-    assert (await other.get(path)).json()["credentials"] == [pair]
-    assert (await other.get(f"{path}/{pair['access']}")).json() == {"credential": pair}
-    assert (await member.get(path)).status == 403
-    assert (await other.post(path, json={"tenant_id": member.project.id.hex})).status == 403
-    assert (await other.delete(f"{path}/{pair['access']}")).status == 204
-    assert (await other.get(f"{path}/{pair['access']}")).status == 404
-
-
 # --- catalogue, groups, ledger
 
 
-async def test_the_catalogue_is_read_piece_by_piece_and_not_written(admin):
+async def test_the_catalogue_is_read_piece_by_piece(admin):
     services = (await admin.get(f"{V3}/services?type=image")).json()["services"]
     assert [service["name"] for service in services] == ["glance"]
     key = services[0]["id"]
@@ -681,12 +527,8 @@ async def test_the_catalogue_is_read_piece_by_piece_and_not_written(admin):
     region = (await admin.get(f"{V3}/regions")).json()["regions"][0]
     assert (await admin.get(f"{V3}/regions/{region['id']}")).json()["region"] == region
     for kind in ("services", "endpoints", "regions", "groups"):
-        assert (await admin.post(f"{V3}/{kind}", json={})).status == 501
+        assert (await admin.post(f"{V3}/{kind}", json={})).status == 400
         assert (await admin.get(f"{V3}/{kind}/{NOBODY}")).status == 404
-
-
-async def test_there_are_no_groups(admin):
-    assert (await admin.get(f"{V3}/groups")).json()["groups"] == []
 
 
 def test_every_service_of_the_face_can_be_served(exported):

@@ -621,6 +621,9 @@ async def test_quotas_are_shown_set_and_kept(member: Any, admin: Any):
     assert await refused(over, 409, "OverQuota") == "Quota exceeded for resources: ['network']."
     details = (await member.get(f"{path}/details.json")).json()["quota"]["network"]
     assert details == {"used": 1, "limit": 1, "reserved": 0}
+    below = {"quota": {"network": 0, "check_limit": True}}
+    await refused(await admin.put(path, json=below), 400, "HTTPBadRequest")
+    assert (await admin.put(path, json={"quota": {"network": 0}})).json()["quota"]["network"] == 0
     assert (await admin.delete(path)).status == 204
     assert (await member.get(f"{path}/default")).json() == (await member.get(path)).json()
 

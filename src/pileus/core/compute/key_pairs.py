@@ -56,7 +56,7 @@ async def create(cloud: Cloud, caller: Caller, want: Create) -> Created:
         if await tx.one(KeyPair, user=user, name=want.name):
             raise Exists(f"Key pair '{want.name}' already exists.")
         # Pairs count by user, so the charge stands under the user's id.
-        await tx.charge(user, "key_pairs", 1)
+        await tx.charge(user, "key_pairs", 1, within=project)
         pair = await tx.add(
             KeyPair(
                 id=cloud.new_id(),

@@ -1,25 +1,29 @@
 """Application credentials: secrets with which a program acts for a user in one project, with some roles."""
 
 import secrets
+from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
 from pileus.core.caller import Caller
-from pileus.core.cloud import Cloud, Look
+from pileus.core.cloud import Cloud, Look, Tx
 from pileus.core.errors import Exists, Forbidden, Invalid, NotFound
-from pileus.core.identity import authority
+from pileus.core.identity import access_rules, authority, failures
 from pileus.core.identity import secrets as vault
+from pileus.core.identity.access_rules import WantedRule
 from pileus.core.identity.changes import changed
 from pileus.core.identity.credential_records import ApplicationCredential
 from pileus.core.identity.holding import effective
+from pileus.core.identity.inference import closure
 from pileus.core.identity.records import Role, Scope, User
 from pileus.core.identity.users import hash_new
 
 
 class CreateApplicationCredential(msgspec.Struct, frozen=True, kw_only=True):
-    """Roles by id or by name; none: all that the caller has there. An empty secret is made up."""
+    """Roles by id or by name; none: all that the caller has there. An empty secret is made up. Without access rules
+    it is bound to no requests."""
 
     name: str
     secret: str = ""
@@ -27,6 +31,7 @@ class CreateApplicationCredential(msgspec.Struct, frozen=True, kw_only=True):
     roles: tuple[UUID | str, ...] = ()
     unrestricted: bool = False
     expires_at: datetime | None = None
+    access_rules: tuple[WantedRule, ...] = ()
 
 
 class Made(msgspec.Struct, frozen=True):
@@ -45,7 +50,7 @@ async def create(cloud: Cloud, caller: Caller, user: UUID, want: CreateApplicati
     project = caller.home
     now = cloud.now()
     if want.expires_at is not None and want.expires_at <= now:
-        raise Invalid("expires_at lies in the past; choose a time to come, or leave it out.")
+        raise Invalid("The 'expires_at' must not be before now.")
     secret = want.secret or secrets.token_urlsafe(64)
     hashed = await hash_new(cloud, secret)
     async with cloud.transaction(caller) as tx:
@@ -61,6 +66,7 @@ async def create(cloud: Cloud, caller: Caller, user: UUID, want: CreateApplicati
                 secret=hashed,
                 description=want.description,
                 roles=roles,
+                access_rules=await access_rules.ensure(tx, user, want.access_rules) or None,
                 unrestricted=want.unrestricted,
                 expires_at=want.expires_at,
                 created_at=now,
@@ -72,18 +78,30 @@ async def create(cloud: Cloud, caller: Caller, user: UUID, want: CreateApplicati
 async def _roles(
     look: Look, caller: Caller, project: UUID, wanted: tuple[UUID | str, ...]
 ) -> tuple[UUID, ...]:
-    """Roles that the caller has itself, by this token. Raises Invalid for others."""
+    """Roles that the caller has itself, by this token, with those they imply. Raises Invalid for others."""
     held = await effective(look, caller.user, Scope.PROJECT, project)
     held = tuple(role for role in held if role.name in caller.roles)
     if not wanted:
         return tuple(role.id for role in held)
+    known = {role.id: role for role in await look.list(Role)}
     chosen = []
     for want in wanted:
-        role = next((role for role in held if want in (role.id, role.name)), None)
+        role = next((role for role in known.values() if want in (role.id, role.name)), None)
         if role is None:
-            raise Invalid(f"You do not have the role {want} in this project; name roles that you have.")
-        chosen.append(role.id)
+            raise NotFound("role", want.hex if isinstance(want, UUID) else want[:64])
+        chosen.extend([role.id, *sorted(closure(known, [role.id]) - {role.id})])
+    if not set(chosen) <= {role.id for role in held}:
+        raise Invalid(
+            "Invalid application credential: Cannot create an application credential with unassigned role"
+        )
     return tuple(dict.fromkeys(chosen))
+
+
+async def owner(cloud: Cloud, key: UUID) -> UUID | None:
+    """For rules that are held against it; None: there is no such credential."""
+    async with cloud.view() as look:
+        held = await look.maybe(ApplicationCredential, key)
+    return held.user if held else None
 
 
 async def show(cloud: Cloud, caller: Caller, user: UUID, key: UUID) -> ApplicationCredential:
@@ -110,6 +128,13 @@ async def delete(cloud: Cloud, caller: Caller, user: UUID, key: UUID) -> None:
         await changed(tx)
 
 
+async def end_in(tx: Tx, users: Iterable[UUID], projects: Iterable[UUID] | None) -> None:
+    """Those of the users in these projects (None: in all) go: roles on which they were made have been taken."""
+    where = {} if projects is None else {"project": tuple(projects)}
+    for credential in await tx.list(ApplicationCredential, user=tuple(users), **where):
+        await tx.remove(credential)
+
+
 async def roles_of(cloud: Cloud, credentials: list[ApplicationCredential]) -> dict[UUID, Role]:
     """The roles that they name, by id."""
     wanted = {role for credential in credentials for role in credential.roles}
@@ -134,5 +159,15 @@ async def _of_user(look: Look, user: UUID, key: UUID) -> ApplicationCredential:
 
 
 async def verify(cloud: Cloud, credential: ApplicationCredential | None, secret: str) -> bool:
-    """In the time of a real check also when there is no such credential."""
-    return await vault.of(cloud).verify(credential.secret if credential else "", secret)
+    """In the time of a real check also when there is no such credential. Raises Unauthenticated while it must wait."""
+    key = failures.of_key(credential.id.hex if credential else "no application credential")
+    who = credential.user if credential else None
+    async with failures.turn(cloud, key):
+        await failures.allow(cloud, key, user=who)
+        right = await vault.of(cloud).verify(credential.secret if credential else "", secret)
+        if not right:
+            await failures.failed(cloud, key, reason="wrong application credential", user=who)
+            return False
+        await failures.allow(cloud, key, user=who)
+        await failures.succeeded(cloud, key)
+    return True

@@ -1,6 +1,6 @@
-"""Who has which role where."""
+"""Who has which role where: given to users and groups, there or to be inherited by the projects below."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from uuid import UUID
 
 import msgspec
@@ -8,12 +8,21 @@ import msgspec
 from pileus.core.caller import ADMIN, MANAGER, MEMBER, READER, Caller
 from pileus.core.cloud import Cloud, Look, Tx
 from pileus.core.errors import Forbidden, NotFound
-from pileus.core.identity import authority, projects
+from pileus.core.identity import applications, authority, holding
 from pileus.core.identity.changes import changed
-from pileus.core.identity.credential_records import ApplicationCredential
 from pileus.core.identity.inference import closure
 from pileus.core.identity.names import names
-from pileus.core.identity.records import Assignment, Domain, Project, Role, Scope, User
+from pileus.core.identity.records import (
+    Actor,
+    Assignment,
+    Domain,
+    Group,
+    Membership,
+    Project,
+    Role,
+    Scope,
+    User,
+)
 from pileus.core.identity.tokens import NIL
 
 DELEGATED = frozenset({MANAGER, MEMBER, READER})
@@ -30,98 +39,150 @@ class Place(msgspec.Struct, frozen=True):
 SYSTEM = Place(Scope.SYSTEM)
 
 
-class AssignmentFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """`effective` also lists what roles imply; `below` also lists the projects under the place."""
+class Reach(msgspec.Struct, frozen=True, kw_only=True):
+    """A place where somebody has a role."""
 
-    user: UUID | None = None
-    role: UUID | None = None
-    place: Place | None = None
-    effective: bool = False
-    below: bool = False
-
-
-class Granted(msgspec.Struct, frozen=True, kw_only=True):
-    """An assignment with what it names. `prior`: the role by which `role` is implied."""
-
-    user: User
-    role: Role
     place: Place
     project: Project | None = None
     domain: Domain | None = None
-    prior: Role | None = None
 
 
-async def grant(cloud: Cloud, caller: Caller, user: UUID, role: UUID, place: Place) -> None:
-    """Repeating is fine."""
+class Subject(msgspec.Struct, frozen=True, kw_only=True):
+    """What a grant is about, as rules are held against it; None for what does not exist."""
+
+    actor: User | Group | None = None
+    role: Role | None = None
+    project: Project | None = None
+    domain: Domain | None = None
+
+
+async def grant(
+    cloud: Cloud,
+    caller: Caller,
+    actor: UUID,
+    role: UUID,
+    place: Place,
+    *,
+    kind: Actor = Actor.USER,
+    inherited: bool = False,
+) -> None:
+    """Repeating is fine. An inherited one holds at the projects below the place, and not at it."""
     async with cloud.transaction(caller) as tx:
-        await _require(tx, caller, user, role, place, "assignment.create")
-        if await tx.one(Assignment, actor=user, role=role, scope=place.scope, target=place.target):
+        await _require(tx, caller, (kind, actor), role, place, "assignment.create")
+        if await _held(tx, actor, role, place, inherited):
             return
         await tx.add(
             Assignment(
                 id=cloud.new_id(),
-                actor=user,
+                actor=actor,
+                actor_kind=kind,
                 role=role,
                 scope=place.scope,
                 target=place.target,
+                inherited=inherited,
                 created_at=cloud.now(),
             )
         )
         await changed(tx)
 
 
-async def revoke(cloud: Cloud, caller: Caller, user: UUID, role: UUID, place: Place) -> None:
-    """Application credentials of the user in a project end with it: they were granted on what is gone."""
+async def revoke(
+    cloud: Cloud,
+    caller: Caller,
+    actor: UUID,
+    role: UUID,
+    place: Place,
+    *,
+    kind: Actor = Actor.USER,
+    inherited: bool = False,
+) -> None:
+    """Application credentials in the projects that it reached end with it: they were made on what is gone."""
     async with cloud.transaction(caller) as tx:
-        await _require(tx, caller, user, role, place, "assignment.delete")
-        held = await tx.one(Assignment, actor=user, role=role, scope=place.scope, target=place.target)
+        domain = await domain_at(tx, place)
+        await authority.require_manages(tx, caller, domain, "assignment.delete")
+        held = await _held(tx, actor, role, place, inherited)
         if held is None:
-            raise NotFound("Role assignment", role.hex)
+            raise missing(actor, role, place)
+        if not caller.admin:
+            await _require(tx, caller, (kind, actor), role, place, "assignment.delete")
         await tx.remove(held)
-        if place.scope is Scope.PROJECT:
-            for application in await tx.list(ApplicationCredential, user=user, project=place.target):
-                await tx.remove(application)
+        await applications.end_in(tx, await users_of(tx, held), await _reached(tx, place, inherited))
         await changed(tx)
 
 
-async def check(cloud: Cloud, caller: Caller, user: UUID, role: UUID, place: Place) -> None:
-    """Raises NotFound when the user has not been given the role there."""
-    async with cloud.view() as look:
-        await _require_reads(look, caller, place)
-        if not await look.count(Assignment, actor=user, role=role, scope=place.scope, target=place.target):
-            raise NotFound("Role assignment", role.hex)
+async def users_of(look: Look, held: Assignment) -> list[UUID]:
+    """Who has a role by the assignment."""
+    if held.actor_kind is Actor.GROUP:
+        return [member.user for member in await look.list(Membership, group=held.actor)]
+    if held.actor_kind is Actor.ACCOUNT:
+        return [user.id for user in await look.list(User, account=held.actor)]
+    return [held.actor]
 
 
-async def of(cloud: Cloud, caller: Caller, user: UUID, place: Place) -> list[Role]:
-    """The roles that a user was given there, without those they imply."""
+async def _reached(look: Look, place: Place, inherited: bool) -> list[UUID]:
+    if place.scope is Scope.PROJECT:
+        return await holding.below(look, place.target) if inherited else [place.target]
+    if place.scope is Scope.DOMAIN and inherited:
+        return [project.id for project in await look.list(Project, domain=place.target)]
+    return []
+
+
+async def check(
+    cloud: Cloud, caller: Caller, actor: UUID, role: UUID, place: Place, *, inherited: bool = False
+) -> None:
+    """Raises NotFound when the user or group has not been given the role there."""
     async with cloud.view() as look:
         await _require_reads(look, caller, place)
-        await _exist(look, user, None, place)
-        held = await look.list(Assignment, actor=user, scope=place.scope, target=place.target)
+        if await _held(look, actor, role, place, inherited) is None:
+            raise missing(actor, role, place)
+
+
+async def of(
+    cloud: Cloud,
+    caller: Caller,
+    actor: UUID,
+    place: Place,
+    *,
+    kind: Actor = Actor.USER,
+    inherited: bool = False,
+) -> list[Role]:
+    """The roles that a user or group was given there, without those they imply."""
+    async with cloud.view() as look:
+        await _require_reads(look, caller, place)
+        await _exist(look, (kind, actor), None, place)
+        held = await look.list(
+            Assignment, actor=actor, scope=place.scope, target=place.target, inherited=inherited
+        )
         return await look.list(Role, id=tuple(a.role for a in held), order=("name",)) if held else []
 
 
-async def list_all(cloud: Cloud, caller: Caller, want: AssignmentFilter) -> list[Granted]:
+def missing(actor: UUID, role: UUID, place: Place) -> NotFound:
+    where = "system" if place.scope is Scope.SYSTEM else place.target.hex
+    return NotFound(
+        "role assignment with role",
+        f"{role.hex}, user or group: {actor.hex}, project, domain, or system: {where}",
+    )
+
+
+async def subject(cloud: Cloud, actor: tuple[Actor, UUID] | None, role: UUID | None, place: Place) -> Subject:
+    """For rules that are held against it."""
     async with cloud.view() as look:
-        domains = None
-        if not authority.reads_everything(caller):
-            domain = await _domain(look, want.place) if want.place else caller.domain
-            await authority.require_reads(look, caller, domain, "assignment.read")
-            domains = await authority.below(look, caller.domain) if caller.domain else []
-        held = await look.list(Assignment, order=("created_at",), **await _equals(look, want))
-        shown = await _named(look, held)
-        roles = {role.id: role for role in await look.list(Role)}
-    if domains is not None:
-        shown = [granted for granted in shown if _domain_of(granted) in domains]
-    if want.effective:
-        shown = expanded(shown, roles)
-    return [granted for granted in shown if want.role in (None, granted.role.id)]
+        holder: User | Group | None = None
+        if actor is not None:
+            group = actor[0] is Actor.GROUP
+            holder = await (look.maybe(Group, actor[1]) if group else look.maybe(User, actor[1]))
+        return Subject(
+            actor=holder,
+            role=await look.maybe(Role, role) if role is not None else None,
+            project=await look.maybe(Project, place.target) if place.scope is Scope.PROJECT else None,
+            domain=await look.maybe(Domain, place.target) if place.scope is Scope.DOMAIN else None,
+        )
 
 
 async def domain_of(cloud: Cloud, place: Place) -> UUID | None:
     """The domain that a place is in; None for the system, and for a project that does not exist."""
     async with cloud.view() as look:
-        return await _domain(look, place)
+        return await domain_at(look, place)
 
 
 async def domain_names(cloud: Cloud, domains: Iterable[UUID]) -> dict[UUID, str]:
@@ -129,84 +190,36 @@ async def domain_names(cloud: Cloud, domains: Iterable[UUID]) -> dict[UUID, str]
         return await names(look, Domain, domains)
 
 
-async def own_places(cloud: Cloud, caller: Caller) -> list[Granted]:
-    """Every enabled place where the caller has a role: what its token can be exchanged for."""
+async def own_places(cloud: Cloud, caller: Caller, groups: Iterable[UUID] = ()) -> list[Reach]:
+    """Every enabled place where the caller has a role, by itself, its groups (also those of its token) and its account,
+    inherited ones included: what its token can be exchanged for."""
     async with cloud.view() as look:
-        held = await look.list(Assignment, actor=caller.user, order=("created_at",))
-        shown = await _named(look, held)
-        disabled = {domain.id for domain in await look.list(Domain, enabled=False)}
-    return [
-        granted
-        for granted in shown
-        if (granted.project is None or granted.project.enabled) and _domain_of(granted) not in disabled
+        found = await holding.places(look, caller.user, groups)
+        known = tuple(target for scope, target in found if scope is Scope.PROJECT)
+        projects = await look.list(Project, id=known, enabled=True, order=("created_at",)) if known else []
+        enabled = {
+            domain.id: domain for domain in await look.list(Domain, enabled=True, order=("created_at",))
+        }
+    reached = [
+        Reach(place=Place(Scope.PROJECT, project.id), project=project)
+        for project in projects
+        if project.domain in enabled
     ]
+    reached += [
+        Reach(place=Place(Scope.DOMAIN, key), domain=domain)
+        for key, domain in enabled.items()
+        if (Scope.DOMAIN, key) in found
+    ]
+    return [*reached, Reach(place=SYSTEM)] if (Scope.SYSTEM, NIL) in found else reached
 
 
-async def _equals(look: Look, want: AssignmentFilter) -> dict[str, object]:
-    """What the store can select; an implied role can only be looked for afterwards."""
-    equals: dict[str, object] = {}
-    if want.user is not None:
-        equals["actor"] = want.user
-    if want.role is not None and not want.effective:
-        equals["role"] = want.role
-    if want.place is not None:
-        targets = [want.place.target]
-        if want.below and want.place.scope is Scope.PROJECT:
-            targets += [project.id for project in await projects.subtree(look, want.place.target)]
-        equals |= {"scope": want.place.scope, "target": tuple(targets)}
-    return equals
+async def _held(look: Look, actor: UUID, role: UUID, place: Place, inherited: bool) -> Assignment | None:
+    return await look.one(
+        Assignment, actor=actor, role=role, scope=place.scope, target=place.target, inherited=inherited
+    )
 
 
-async def _named(look: Look, held: Sequence[Assignment]) -> list[Granted]:
-    """With their records, four queries in all; those whose subject has just gone are left out."""
-    users = {user.id: user for user in await look.list(User, id=ids(a.actor for a in held))}
-    roles = {role.id: role for role in await look.list(Role)}
-    wanted = ids(a.target for a in held)
-    projects_ = {project.id: project for project in await look.list(Project, id=wanted)}
-    domains_ = {domain.id: domain for domain in await look.list(Domain, id=wanted)}
-    shown = []
-    for a in held:
-        project = projects_.get(a.target) if a.scope is Scope.PROJECT else None
-        domain = domains_.get(a.target) if a.scope is Scope.DOMAIN else None
-        gone = a.scope is not Scope.SYSTEM and project is None and domain is None
-        if gone or a.actor not in users or a.role not in roles:
-            continue
-        shown.append(
-            Granted(
-                user=users[a.actor],
-                role=roles[a.role],
-                place=Place(a.scope, a.target),
-                project=project,
-                domain=domain,
-            )
-        )
-    return shown
-
-
-def ids(keys: Iterable[UUID]) -> tuple[UUID, ...]:
-    return tuple(set(keys))
-
-
-def expanded(shown: Iterable[Granted], known: dict[UUID, Role]) -> list[Granted]:
-    """With the implied roles, each role of a user once a place."""
-    found: dict[tuple[UUID, UUID, Place], Granted] = {}
-    for granted in shown:
-        for role in sorted(closure(known, [granted.role.id]), key=lambda key: known[key].name):
-            prior = None if role == granted.role.id else granted.role
-            effective = msgspec.structs.replace(granted, role=known[role], prior=prior)
-            key = (granted.user.id, role, granted.place)
-            if key not in found or prior is None:
-                found[key] = effective
-    return list(found.values())
-
-
-def _domain_of(granted: Granted) -> UUID | None:
-    if granted.project is not None:
-        return granted.project.domain
-    return granted.domain.id if granted.domain is not None else None
-
-
-async def _domain(look: Look, place: Place) -> UUID | None:
+async def domain_at(look: Look, place: Place) -> UUID | None:
     if place.scope is Scope.PROJECT:
         project = await look.maybe(Project, place.target)
         return project.domain if project else None
@@ -214,11 +227,13 @@ async def _domain(look: Look, place: Place) -> UUID | None:
 
 
 async def _require_reads(look: Look, caller: Caller, place: Place) -> None:
-    await authority.require_reads(look, caller, await _domain(look, place), "assignment.read")
+    await authority.require_reads(look, caller, await domain_at(look, place), "assignment.read")
 
 
-async def _exist(look: Look, user: UUID, role: UUID | None, place: Place) -> None:
-    wanted: list[tuple[type[User | Role | Project | Domain], UUID]] = [(User, user)]
+async def _exist(look: Look, actor: tuple[Actor, UUID], role: UUID | None, place: Place) -> None:
+    wanted: list[tuple[type[User | Group | Role | Project | Domain], UUID]] = [
+        (Group if actor[0] is Actor.GROUP else Project if actor[0] is Actor.ACCOUNT else User, actor[1])
+    ]
     if role is not None:
         wanted.append((Role, role))
     if place.scope is Scope.PROJECT:
@@ -227,19 +242,31 @@ async def _exist(look: Look, user: UUID, role: UUID | None, place: Place) -> Non
         wanted.append((Domain, place.target))
     for cls, key in wanted:
         if await look.maybe(cls, key) is None:
-            raise NotFound(cls.__name__, key.hex)
+            raise NotFound(cls.__name__.lower(), key.hex)
 
 
-async def _require(tx: Tx, caller: Caller, user: UUID, role: UUID, place: Place, verb: str) -> None:
+async def _require(
+    tx: Tx, caller: Caller, actor: tuple[Actor, UUID], role: UUID, place: Place, verb: str
+) -> None:
     """A domain's manager grants the lesser roles to users of the domain, on the domain and its projects."""
-    domain = await _domain(tx, place)
+    domain = await domain_at(tx, place)
     await authority.require_manages(tx, caller, domain, verb)
-    await _exist(tx, user, role, place)
+    await _exist(tx, actor, role, place)
+    await _refuse_foreign_role(tx, role, place, domain)
     if caller.admin:
         return
-    subject = await tx.get(User, user)
-    await authority.require_manages(tx, caller, subject.domain, verb)
+    kind, key = actor
+    holder = await (tx.get(Group, key) if kind is Actor.GROUP else tx.get(User, key))
+    await authority.require_manages(tx, caller, holder.domain, verb)
     known = {found.id: found for found in await tx.list(Role)}
-    names = {known[key].name for key in closure(known, [role])}
-    if ADMIN in names or not names <= DELEGATED:
+    granted = {known[key].name for key in closure(known, [role])}
+    if ADMIN in granted or not granted <= DELEGATED:
         raise Forbidden(f"The manager of a domain may grant {', '.join(sorted(DELEGATED))} only.")
+
+
+async def _refuse_foreign_role(look: Look, role: UUID, place: Place, domain: UUID | None) -> None:
+    held = await look.get(Role, role)
+    if place.scope is Scope.PROJECT and held.domain is not None and held.domain != domain:
+        raise Forbidden(
+            f"Project {place.target.hex} must be in the same domain as the role {role.hex} being assigned."
+        )

@@ -1,12 +1,14 @@
 """Whose domain is whose: administrators manage all, managers of a domain manage what is in and below it."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from pileus.core.caller import ADMIN, MANAGER, READER, Caller
 from pileus.core.cloud import Look
 from pileus.core.errors import Forbidden
+from pileus.core.identity.holding import actors
 from pileus.core.identity.inference import closure
-from pileus.core.identity.records import Assignment, Domain, Role, User
+from pileus.core.identity.records import Assignment, Domain, Membership, Role, User
 
 DEEPEST = 32
 """Domains above one another; a guard against a tree that is none."""
@@ -75,7 +77,17 @@ async def require_manages_user(look: Look, caller: Caller, user: User | None, ve
 
 
 async def administers(look: Look, user: UUID) -> bool:
-    """Whether the user has the admin role anywhere."""
-    granted = {assignment.role for assignment in await look.list(Assignment, actor=user)}
+    """Whether the user (or group) has the admin role anywhere, through its groups and account too."""
+    acting = await actors(look, user)
+    granted = {assignment.role for assignment in await look.list(Assignment, actor=acting)}
     known = {role.id: role for role in await look.list(Role)}
     return any(known[role].name == ADMIN for role in closure(known, granted))
+
+
+async def administrators(look: Look, users: Sequence[User]) -> set[UUID]:
+    """Those of the users who `administers`."""
+    known = {role.id: role for role in await look.list(Role)}
+    strong = tuple(key for key in known if any(known[held].name == ADMIN for held in closure(known, [key])))
+    holding = {assignment.actor for assignment in await look.list(Assignment, role=strong)}
+    members = {member.user for member in await look.list(Membership, group=tuple(holding))}
+    return {user.id for user in users if holding & {user.id, user.account} or user.id in members}

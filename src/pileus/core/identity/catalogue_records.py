@@ -51,7 +51,7 @@ class EndpointGroup(Record):
     id: UUID
     name: str
     description: str = ""
-    filters: dict[str, str] = {}
+    filters: dict[str, str | None] = {}
     created_at: datetime
 
 

@@ -34,6 +34,8 @@ class Credential(Record):
     application_credential: UUID | None = None
     access_token: str = ""
     """What a pair was made by: it acts for no more than that, and ends with it."""
+    last_step: int = 0
+    """Of one-time codes: the time step of the last code that was taken."""
     extra: dict[str, Any] = {}
     created_at: datetime
 
@@ -103,6 +105,16 @@ class AccessToken(Record):
     roles: tuple[UUID, ...] = ()
     expires_at: datetime | None = None
     created_at: datetime
+
+
+@table("oauth_nonce", indexes=(("at",),))
+class UsedNonce(Record):
+    """A signed request that was served, kept for as long as it could be sent again."""
+
+    id: UUID
+    """Made from the consumer, the token, the time and the nonce."""
+    at: datetime
+    """That the request names."""
 
 
 @table("login_failure", indexes=(("at",),))

@@ -33,6 +33,7 @@ from pileus.core.identity.tenancy_records import (
     SecondFactor,
     SingleSignOn,
 )
+from pileus.core.quota import Limit, Usage
 
 Parts = Sequence[tuple[Any, str]]
 """(record, the field by which it names what goes)."""
@@ -85,6 +86,8 @@ DOMAIN: Parts = (
     (LoginProvider, "domain"),
     (Invitation, "domain"),
     (Registration, "domain"),
+    (Limit, "project"),
+    (Usage, "project"),
 )
 """Beside its users, groups, roles and projects, which go one by one with what is theirs."""
 ROLE: Parts = ((Assignment, "role"),)

@@ -76,3 +76,11 @@ class FederatedIdentity(Record):
     subject: str
     display_name: str = ""
     created_at: datetime
+
+
+@table("used_assertion", indexes=(("expires_at",),))
+class UsedAssertion(Record):
+    """A SAML assertion that has let somebody in, by the hash of its issuer and id: it does so once."""
+
+    id: str
+    expires_at: datetime

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 from pileus.core.cloud import Look
-from pileus.core.identity.credential_records import ApplicationCredential
 from pileus.core.identity.inference import closure
 from pileus.core.identity.records import Assignment, Membership, Project, Role, Scope, User
 
@@ -12,12 +11,14 @@ DEEPEST = 32
 """Projects above one another; a guard against a tree that is none."""
 
 
-async def actors(look: Look, user: UUID, groups: Iterable[UUID] = ()) -> tuple[UUID, ...]:
+async def actors(
+    look: Look, user: UUID, groups: Iterable[UUID] = (), *, known: User | None = None
+) -> tuple[UUID, ...]:
     """Everybody for whom the user may act: itself, its account, its groups, and those that came with its token.
 
     Memberships that have ended count until they are removed, which is done when they end (`groups.expire`).
     """
-    record = await look.maybe(User, user)
+    record = known or await look.maybe(User, user)
     found = [user, *groups]
     if record is not None and record.account is not None:
         found.append(record.account)
@@ -25,9 +26,9 @@ async def actors(look: Look, user: UUID, groups: Iterable[UUID] = ()) -> tuple[U
     return tuple(dict.fromkeys(found))
 
 
-async def above(look: Look, project: UUID) -> tuple[list[UUID], UUID | None]:
+async def above(look: Look, project: UUID, *, known: Project | None = None) -> tuple[list[UUID], UUID | None]:
     """The projects above one, nearest first, and the domain they are in; ([], None) when it does not exist."""
-    record = await look.maybe(Project, project)
+    record = known or await look.maybe(Project, project)
     found: list[UUID] = []
     at = record.parent if record else None
     while at is not None and len(found) < DEEPEST:
@@ -37,7 +38,9 @@ async def above(look: Look, project: UUID) -> tuple[list[UUID], UUID | None]:
     return found, record.domain if record else None
 
 
-async def granted(look: Look, acting: tuple[UUID, ...], scope: Scope, target: UUID) -> set[UUID]:
+async def granted(
+    look: Look, acting: tuple[UUID, ...], scope: Scope, target: UUID, *, project: Project | None = None
+) -> set[UUID]:
     """The roles assigned to one of these there, or above it to be inherited; without those they imply."""
     there = await look.list(Assignment, actor=acting, scope=scope, target=target, inherited=False)
     found = {held.role for held in there}
@@ -45,38 +48,27 @@ async def granted(look: Look, acting: tuple[UUID, ...], scope: Scope, target: UU
         return found
     inherited = await look.list(Assignment, actor=acting, inherited=True)
     if inherited:
-        projects, domain = await above(look, target)
+        projects, domain = await above(look, target, known=project)
         places = {(Scope.PROJECT, key) for key in projects} | {(Scope.DOMAIN, domain)}
         found |= {held.role for held in inherited if (held.scope, held.target) in places}
     return found
 
 
 async def effective(
-    look: Look,
-    user: UUID,
-    scope: Scope,
-    target: UUID,
-    credential: ApplicationCredential | None = None,
-    groups: Iterable[UUID] = (),
+    look: Look, user: UUID, scope: Scope, target: UUID, groups: Iterable[UUID] = ()
 ) -> tuple[Role, ...]:
-    """The roles of a user there, implied ones included, by name; for an application credential, those of its own
-    that the user still has."""
+    """The roles of a user there, implied ones included, by name."""
     held = await granted(look, await actors(look, user, groups), scope, target)
     if not held:
         return ()
     known = {role.id: role for role in await look.list(Role)}
-    return shown(known, closure(known, held), credential)
+    return shown(known, closure(known, held))
 
 
-def shown(
-    known: Mapping[UUID, Role], held: set[UUID], credential: ApplicationCredential | None = None
-) -> tuple[Role, ...]:
+def shown(known: Mapping[UUID, Role], held: Iterable[UUID]) -> tuple[Role, ...]:
     """Roles as tokens have them: a domain's own roles count only by what they imply."""
-    if credential is not None:
-        held = closure(known, held & set(credential.roles))
-    return tuple(
-        sorted((known[role] for role in held if known[role].domain is None), key=lambda role: role.name)
-    )
+    roles = (known[role] for role in held if known[role].domain is None)
+    return tuple(sorted(roles, key=lambda role: role.name))
 
 
 async def places(look: Look, user: UUID, groups: Iterable[UUID] = ()) -> set[tuple[Scope, UUID]]:

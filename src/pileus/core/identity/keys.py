@@ -7,8 +7,9 @@ import msgspec
 from pileus.core.caller import MEMBER, READER, Caller
 from pileus.core.cloud import Cloud
 from pileus.core.identity import login
-from pileus.core.identity.holding import effective
-from pileus.core.identity.records import Assignment, Scope, User
+from pileus.core.identity.holding import actors, effective
+from pileus.core.identity.records import Assignment, Project, Scope, User
+from pileus.store import any_of, eq
 
 
 async def caller_of(cloud: Cloud, user: User, project: UUID | None = None) -> Caller:
@@ -20,10 +21,15 @@ async def caller_of(cloud: Cloud, user: User, project: UUID | None = None) -> Ca
     reach = set(caller.visible or ())
     needed = MEMBER if MEMBER in caller.roles else READER
     async with cloud.view() as look:
-        for assignment in await look.list(Assignment, actor=user.id, scope=Scope.PROJECT):
+        acting = await actors(look, user.id)
+        for assignment in await look.list(Assignment, actor=acting, scope=Scope.PROJECT):
             if assignment.target in reach or assignment.target == caller.project:
                 continue
             roles = await effective(look, user.id, Scope.PROJECT, assignment.target)
             if any(role.name == needed for role in roles):
                 reach.add(assignment.target)
-    return msgspec.structs.replace(caller, visible=frozenset(reach)) if reach else caller
+        if not reach:
+            return caller
+        held = await look.list(Project, any_of(eq("enabled", False), eq("locked", True)), id=tuple(reach))
+    asleep = frozenset(project.id for project in held)
+    return msgspec.structs.replace(caller, visible=frozenset(reach), asleep=asleep)

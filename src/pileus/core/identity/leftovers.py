@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from pileus.core import quota
 from pileus.core.block.records import Snapshot, Volume
 from pileus.core.block.volumes import SHOWN
 from pileus.core.cloud import Look, Tx
@@ -11,7 +12,6 @@ from pileus.core.compute.records import KeyPair, Server, ServerGroup
 from pileus.core.image.records import Image
 from pileus.core.network.records import Address, Network, Port, Router, SecurityGroup, SecurityRule, Subnet
 from pileus.core.network.sync import sync
-from pileus.core.quota import Limit, Usage
 from pileus.core.webhooks import Delivery, Webhook
 
 OWNED: tuple[tuple[str, Any, Mapping[str, Any]], ...] = (
@@ -53,13 +53,11 @@ async def clear(tx: Tx, project: UUID) -> None:
     await tx.rows.delete_where(Delivery, project=project)
     for webhook in await tx.list(Webhook, project=project):
         await tx.remove(webhook)
-    await tx.rows.delete_where(Limit, project=project)
-    await tx.rows.delete_where(Usage, project=project)
+    await quota.forget(tx.rows, project)
 
 
 async def clear_user(tx: Tx, user: UUID) -> None:
     """Remove what only the user could reach: the key pairs, with their limit and usage."""
     for pair in await tx.list(KeyPair, user=user):
         await tx.remove(pair)
-    await tx.rows.delete_where(Limit, project=user)
-    await tx.rows.delete_where(Usage, project=user)
+    await quota.forget(tx.rows, user)

@@ -49,6 +49,8 @@ class Project(Record):
     """Its users may look and log in; nothing new is made or started."""
     account_role: UUID | None = None
     """Of an account: its role with CloudStack's rules; None: the default one of its type."""
+    api_access: bool | None = None
+    """Of an account: whether its users' CloudStack keys are taken; None: yes."""
     network_domain: str = ""
     tags: tuple[str, ...] = ()
     options: dict[str, Any] = {}
@@ -64,7 +66,11 @@ class Source(StrEnum):
     FEDERATED = "federated"
 
 
-@table("user", indexes=(("domain",), ("account",), ("domain", "source")), unique=(("domain", "name"),))
+@table(
+    "user",
+    indexes=(("domain",), ("account",), ("default_project",), ("domain", "source")),
+    unique=(("domain", "name"),),
+)
 class User(Record):
     id: UUID
     domain: UUID
@@ -85,11 +91,15 @@ class User(Record):
     external: str = ""
     """What names the user at its source: a distinguished name, or a subject."""
     timezone: str = ""
+    api_access: bool | None = None
+    """Whether its CloudStack keys are taken; None: as its account has it."""
     options: dict[str, Any] = {}
     extra: dict[str, Any] = {}
     created_at: datetime
     password_at: datetime | None = None
     password_expires_at: datetime | None = None
+    own_password: bool = False
+    """Whether the user chose the present password itself."""
     active_at: datetime | None = None
     """The day of its last login; kept where idle users are disabled."""
 

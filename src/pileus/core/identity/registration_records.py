@@ -16,7 +16,7 @@ class RegistrationState(StrEnum):
     REFUSED = "refused"
 
 
-@table("registration", indexes=(("state",), ("expires_at",), ("email",)))
+@table("registration", indexes=(("state",), ("expires_at",), ("email",), ("source",), ("token",)))
 class Registration(Record):
     """`token` and `password` are hashes."""
 
@@ -32,13 +32,16 @@ class Registration(Record):
     invitation: UUID | None = None
     state: RegistrationState = RegistrationState.UNCONFIRMED
     reason: str = ""
+    """Why it was refused, for the visitor."""
+    source: str = ""
+    """The address that it came from."""
     user: UUID | None = None
     """Who came of it."""
     created_at: datetime
     expires_at: datetime
 
 
-@table("invitation", indexes=(("email",),))
+@table("invitation", indexes=(("email",), ("token",)))
 class Invitation(Record):
     """An operator's leave for one address to register. `token` is hashed."""
 

@@ -31,6 +31,7 @@ MAX_SCRYPT = 128 << 20
 """Bytes of memory that an imported scrypt hash may ask for."""
 
 SCRYPT = re.compile(r"\$scrypt\$ln=(\d{1,2}),r=(\d{1,2}),p=(\d{1,2})\$([^$]+)\$([^$]+)")
+BCRYPT_SHA256 = re.compile(r"\$bcrypt-sha256\$(v=2,t=)?(2[aby]),(?:r=)?(\d{1,2})\$([^$]{22})\$([^$]{31})")
 PBKDF2 = re.compile(r"\$pbkdf2-(sha1|sha256|sha512)\$(\d{1,7})\$([^$]+)\$([^$]+)")
 
 
@@ -88,7 +89,7 @@ def matches(hashed: str, password: str) -> bool:
     try:
         if hashed.startswith("$argon2"):
             return ARGON2.verify(hashed, password)
-        if hashed.startswith(("$2a$", "$2b$", "$2y$")):
+        if hashed.startswith(("$2a$", "$2b$", "$2x$", "$2y$")):
             return bcrypt.checkpw(secret[:72], hashed.encode())
         return foreign(hashed, secret)
     except (VerificationError, InvalidHashError, ValueError, binascii.Error):
@@ -96,7 +97,12 @@ def matches(hashed: str, password: str) -> bool:
 
 
 def foreign(hashed: str, secret: bytes) -> bool:
-    """scrypt and PBKDF2 as passlib writes them."""
+    """scrypt, PBKDF2 and bcrypt over SHA-256 as passlib and Keystone write them."""
+    if found := BCRYPT_SHA256.fullmatch(hashed):
+        second, kind, rounds, salt, digest = found.groups()
+        inner = hmac.digest(salt.encode(), secret, "sha256") if second else hashlib.sha256(secret).digest()
+        whole = f"${kind}${int(rounds):02d}${salt}{digest}"
+        return bcrypt.checkpw(base64.b64encode(inner), whole.encode())
     if found := SCRYPT.fullmatch(hashed):
         rounds, block, lanes = int(found[1]), int(found[2]), int(found[3])
         wanted = decoded(found[5])

@@ -105,9 +105,11 @@ class SecondFactor(Record):
 
     user: UUID
     provider: str
-    """`totp` or `staticpin`."""
+    """`totp` or `staticpin`; empty: it is demanded, and not set up."""
     secret: str
     confirmed: bool = False
+    demanded: bool = False
+    """An administrator wants the user to have one."""
     last_step: int = 0
     """The time step of the last code that was taken: none is taken twice."""
     created_at: datetime
@@ -175,3 +177,13 @@ class DirectoryServer(Record):
     port: int = 389
     domain: UUID | None = None
     created_at: datetime
+
+
+@table("verified_code", indexes=(("expires_at",),))
+class VerifiedCode(Record):
+    """A code of an OAuth2 provider that has been redeemed (hashed with the provider's name), and whose it was: a login
+    page first asks whose it is, and then logs in with it, once."""
+
+    id: str
+    email: str
+    expires_at: datetime

@@ -6,6 +6,7 @@ seals with it.
 """
 
 import base64
+import os
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -65,6 +66,8 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     """The OAuth1 access token by which it was got."""
     thumbprint: str = ""
     """SHA-256 of the client's certificate to which an OAuth2 token is bound."""
+    roles: tuple[UUID, ...] = ()
+    """When there are any: it gives no others than these and what they imply."""
 
 
 class Packed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -83,6 +86,7 @@ class Packed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     groups: tuple[bytes, ...] = ()
     access_token: bytes = b""
     thumbprint: str = ""
+    roles: tuple[bytes, ...] = ()
 
 
 FORM = 1
@@ -101,29 +105,46 @@ class Tokens:
         self._load()
 
     def issue(self, token: Token) -> str:
-        if self._changed():
-            self._load()
-        return self._keys.encrypt(pack(packed(token))).decode().rstrip("=")
+        return self.seal(pack(packed(token)))
 
     def open(self, text: str) -> Token:
         """What the token says, still good or not. Raises Unauthenticated for one that is not ours."""
-        if not 0 < len(text) <= MAX_LENGTH or not text.isascii():
-            raise refused("token has no possible form")
-        sealed = (text + "=" * (-len(text) % 4)).encode()
         try:
-            return unpacked(unpack(self._open(sealed)))
-        except (InvalidToken, msgspec.DecodeError, ValueError, IndexError):
-            raise refused("token is not ours or was tampered with") from None
+            return unpacked(unpack(self.unseal(text)))
+        except (msgspec.DecodeError, ValueError, IndexError):
+            raise refused("what was sealed is no token") from None
 
-    def rotate(self) -> None:
-        """The staged key becomes primary, a new one is staged, the oldest go with all they sealed."""
-        numbers = self._numbers()
+    def seal(self, payload: bytes) -> str:
+        """Something else than a token that a client is to bring back unchanged."""
+        if self._changed():
+            self._load()
+        return self._keys.encrypt(payload).decode().rstrip("=")
+
+    def unseal(self, text: str) -> bytes:
+        """Raises Unauthenticated for what is not ours."""
+        if not 0 < len(text) <= MAX_LENGTH or not text.isascii():
+            raise refused("sealed text has no possible form")
+        try:
+            return self._open((text + "=" * (-len(text) % 4)).encode())
+        except InvalidToken:
+            raise refused("sealed text is not ours or was tampered with") from None
+
+    def rotate(self, now: datetime, token_seconds: int) -> tuple[int, ...]:
+        """The staged key becomes primary, a new one is staged; the keys there are now, the primary last.
+
+        The oldest go, but none while a token may live that it sealed: so it may be repeated as often as one likes.
+        """
         staged = self.directory / "0"
-        staged.rename(self.directory / str(numbers[-1] + 1))
+        primary = self.directory / str(self._numbers()[-1] + 1)
+        staged.rename(primary)
+        os.utime(primary, (now.timestamp(), now.timestamp()))
         keyfiles.put(staged, Fernet.generate_key())
         for number in self._numbers()[1:][: -(ACTIVE_KEYS - 1)]:
-            (self.directory / str(number)).unlink()
+            after = self.directory / str(number + 1)
+            if now.timestamp() - after.stat().st_mtime > token_seconds:
+                (self.directory / str(number)).unlink()
         self._load()
+        return tuple(self._numbers())
 
     def rotate_when_due(self, now: datetime, token_seconds: int) -> bool:
         """Rotate when the last time is a day ago, or the life of a token if that is longer: none ends before its time.
@@ -131,7 +152,7 @@ class Tokens:
         last = datetime.fromtimestamp(self.directory.stat().st_mtime, UTC)
         if (now - last).total_seconds() < max(ROTATE_SECONDS, token_seconds):
             return False
-        self.rotate()
+        self.rotate(now, token_seconds)
         return True
 
     def _open(self, sealed: bytes) -> bytes:
@@ -189,6 +210,7 @@ def packed(token: Token) -> Packed:
         tuple(group.bytes for group in token.groups),
         token.access_token.bytes if token.access_token else b"",
         token.thumbprint,
+        tuple(role.bytes for role in token.roles),
     )
 
 
@@ -210,6 +232,7 @@ def unpacked(raw: Packed) -> Token:
         groups=tuple(UUID(bytes=group) for group in raw.groups),
         access_token=maybe(raw.access_token),
         thumbprint=raw.thumbprint,
+        roles=tuple(UUID(bytes=role) for role in raw.roles),
     )
 
 

@@ -1,20 +1,37 @@
 """Users: who can prove who they are, and the end of all their tokens when that changes."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from pileus.core.caller import Caller
-from pileus.core.cloud import Cloud, Tx
-from pileus.core.errors import Forbidden, Invalid, NotFound
-from pileus.core.identity import authority, departures, leftovers
+from pileus.core.cloud import Cloud, Look, Tx
+from pileus.core.errors import Exists, Forbidden, Invalid, NotFound
+from pileus.core.identity import (
+    authority,
+    departures,
+    directory_refresh,
+    directory_writes,
+    failures,
+    leftovers,
+    new_ids,
+    options,
+    password_policy,
+)
 from pileus.core.identity import secrets as vault
 from pileus.core.identity.changes import changed, given
-from pileus.core.identity.records import Domain, Project, Revocation, User
-from pileus.core.identity.tokens import refused
-from pileus.store import lt
+from pileus.core.identity.federation import identities
+from pileus.core.identity.federation.identities import Name
+from pileus.core.identity.federation_records import FederatedIdentity
+from pileus.core.identity.listing import EVERYTHING, Found, Match, Window, equal, page
+from pileus.core.identity.records import Domain, Membership, Project, User
+from pileus.core.identity.revocations import end_tokens as end_tokens
+from pileus.store import Condition, eq, ge, gt, le, lt, ne
+
+EXPIRES = {"eq": eq, "neq": ne, "lt": lt, "lte": le, "gt": gt, "gte": ge}
 
 
 class CreateUser(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,10 +45,17 @@ class CreateUser(msgspec.Struct, frozen=True, kw_only=True):
     last_name: str = ""
     description: str = ""
     enabled: bool = True
+    timezone: str = ""
+    options: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
+    id: UUID | None = None
+    """Chosen by whoever provisions users; None: a new one."""
+    known_as: tuple[Name, ...] = ()
+    """What names the user at identity providers."""
 
 
 class UpdateUser(msgspec.Struct, frozen=True, kw_only=True):
-    """`password` empty: none, so that the user cannot log in by one."""
+    """`password` empty: none, so that the user cannot log in by one. `options` and `extra` add to those there are."""
 
     name: str | UnsetType = UNSET
     password: str | UnsetType = UNSET
@@ -41,6 +65,10 @@ class UpdateUser(msgspec.Struct, frozen=True, kw_only=True):
     last_name: str | UnsetType = UNSET
     description: str | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
+    timezone: str | UnsetType = UNSET
+    options: dict[str, Any] | UnsetType = UNSET
+    extra: dict[str, Any] | UnsetType = UNSET
+    known_as: tuple[Name, ...] | UnsetType = UNSET
 
 
 class UserFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,21 +76,65 @@ class UserFilter(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     enabled: bool | None = None
     account: UUID | None = None
+    names: tuple[Match, ...] = ()
+    expires: tuple[tuple[str, datetime], ...] = ()
+    """Comparisons of the time at which the password expires: an operator of EXPIRES, and a time."""
+    provider: str | None = None
+    protocol: str | None = None
+    subject: str | None = None
+    """Of one of the user's federated identities."""
+    group: UUID | None = None
+
+    @property
+    def federated(self) -> dict[str, str]:
+        named = {"provider": self.provider, "protocol": self.protocol, "subject": self.subject}
+        return {name: value for name, value in named.items() if value is not None}
+
+    def conditions(self) -> tuple[Condition, ...]:
+        found = [match.condition("name") for match in self.names]
+        for operator, at in self.expires:
+            found += [EXPIRES[operator]("password_expires_at", at), ne("password_expires_at", None)]
+        return (*found, *equal(name=self.name, enabled=self.enabled, account=self.account))
 
 
 async def create(cloud: Cloud, caller: Caller, want: CreateUser) -> User:
     async with cloud.view() as look:
         await authority.require_manages(look, caller, want.domain, "user.create")
-    hashed = await hash_new(cloud, want.password)
-    now = cloud.now()
+    if (made := await directory_writes.create_user(cloud, caller, want)) is not None:
+        return made
+    hashed = await hash_chosen(cloud, want.password)
     async with cloud.transaction(caller) as tx:
-        await tx.get(Domain, want.domain)
-        for project in {want.account, want.default_project} - {None}:
-            await tx.get(Project, project)
-        fields = msgspec.structs.asdict(want) | {"password": hashed}
-        return await tx.add(
-            User(id=cloud.new_id(), created_at=now, password_at=now if hashed else None, **fields)
-        )
+        return await add(tx, want, hashed)
+
+
+async def add(tx: Tx, want: CreateUser, hashed: str) -> User:
+    """The same in a transaction, by whoever has seen to it that the caller may, with the password's hash."""
+    now = tx.cloud.now()
+    await _domain(tx, want.domain)
+    for project in {want.account, want.default_project} - {None}:
+        await tx.get(Project, project)
+    await _free(tx, want.domain, want.name)
+    fields = msgspec.structs.asdict(want) | {"password": hashed, "options": options.merged({}, want.options)}
+    fields["id"] = await new_ids.fresh(tx, want.id)
+    known_as = fields.pop("known_as")
+    expires = password_policy.expiry(tx.cloud.config, want.options, now, own=False) if hashed else None
+    made = await tx.add(
+        User(created_at=now, password_at=now if hashed else None, password_expires_at=expires, **fields)
+    )
+    await identities.replace(tx, made, known_as)
+    return made
+
+
+async def _domain(look: Look, key: UUID) -> Domain:
+    found = await look.maybe(Domain, key)
+    if found is None:
+        raise NotFound("Domain", key.hex)
+    return found
+
+
+async def _free(look: Look, domain: UUID, name: str) -> None:
+    if await look.count(User, domain=domain, name=name):
+        raise Exists(f"A user named {name} exists already in this domain; choose another name.")
 
 
 async def hash_new(cloud: Cloud, password: str) -> str:
@@ -70,6 +142,13 @@ async def hash_new(cloud: Cloud, password: str) -> str:
     if len(password.encode()) > vault.MAX_PASSWORD:
         raise Invalid(f"The password is longer than {vault.MAX_PASSWORD} bytes; choose a shorter one.")
     return await vault.of(cloud).hash(password) if password else ""
+
+
+async def hash_chosen(cloud: Cloud, password: str) -> str:
+    """As `hash_new`, of a user's password, which must be as strong as the configuration asks."""
+    if password:
+        password_policy.require_strong(cloud.config, password)
+    return await hash_new(cloud, password)
 
 
 async def show(cloud: Cloud, caller: Caller, key: UUID) -> User:
@@ -84,60 +163,89 @@ async def show(cloud: Cloud, caller: Caller, key: UUID) -> User:
 
 
 async def list_all(cloud: Cloud, caller: Caller, want: UserFilter) -> list[User]:
-    equals = {name: value for name, value in msgspec.structs.asdict(want).items() if value is not None}
+    return (await list_page(cloud, caller, want, EVERYTHING)).items
+
+
+async def list_page(cloud: Cloud, caller: Caller, want: UserFilter, window: Window) -> Found[User]:
+    """Raises NotFound for a marker that is nobody."""
+    await directory_refresh.freshen(cloud, want.domain or caller.domain)
     async with cloud.view() as look:
+        domain = want.domain
         if not authority.reads_everything(caller):
             domain = want.domain or caller.domain
             await authority.require_reads(look, caller, domain, "user.read")
-            equals["domain"] = domain
-        return await look.list(User, order=("created_at",), **equals)
+        where = [*want.conditions(), *equal(domain=domain)]
+        if want.federated:
+            held = await look.list(FederatedIdentity, **want.federated)
+            where.append(eq("id", {identity.user for identity in held}))
+        if want.group is not None:
+            members = await look.list(Membership, group=want.group)
+            where.append(eq("id", {member.user for member in members}))
+        return await page(look, User, window, *where)
+
+
+async def federated(cloud: Cloud, keys: list[UUID]) -> dict[UUID, list[FederatedIdentity]]:
+    """What these users are known by elsewhere."""
+    found: dict[UUID, list[FederatedIdentity]] = {}
+    if keys:
+        async with cloud.view() as look:
+            for identity in await look.list(FederatedIdentity, user=tuple(keys)):
+                found.setdefault(identity.user, []).append(identity)
+    return found
 
 
 async def update(cloud: Cloud, caller: Caller, key: UUID, want: UpdateUser) -> User:
     """A new password and being disabled end the user's tokens."""
-    changes = given(want)
+    wanted = given(want)
+    known_as = wanted.pop("known_as", None)
+    changes = await directory_writes.update_user(cloud, caller, key, wanted)
     if "password" in changes:
         async with cloud.view() as look:
             held = await look.maybe(User, key)
             await authority.require_manages_user(look, caller, held, "user.update")
-        changes["password"] = await hash_new(cloud, changes["password"])
-        changes["password_at"] = cloud.now()
+        changes["password"] = await hash_chosen(cloud, changes["password"])
     async with cloud.transaction(caller) as tx:
         held = await _managed(tx, caller, key, "user.update")
         if changes.get("default_project") is not None:
             await tx.get(Project, changes["default_project"])
-        updated = await tx.put(msgspec.structs.replace(held, **changes))
+        if changes.get("name", held.name) != held.name:
+            await _free(tx, held.domain, changes["name"])
+        updated = await tx.put(await _changed(tx, held, changes))
+        if known_as is not None:
+            await identities.replace(tx, updated, known_as)
         if "password" in changes or not updated.enabled:
             await end_tokens(tx, key)
         await changed(tx)
     return updated
 
 
-async def change_password(cloud: Cloud, key: UUID, original: str, new: str) -> None:
-    """By the user, who proves it with the old one. Raises Unauthenticated when that is wrong."""
-    async with cloud.view() as look:
-        held = await look.maybe(User, key)
-        domain = await look.maybe(Domain, held.domain) if held else None
-    right = await vault.of(cloud).verify(held.password if held else "", original)
-    if held is None or domain is None or not (right and held.enabled and domain.enabled):
-        raise refused("wrong password, or user or domain is gone or disabled")
-    if not new:
-        raise Invalid("The new password is empty; choose one.")
-    if new == original:
-        raise Invalid("The new password is the old one; choose another.")
-    hashed = await hash_new(cloud, new)
-    caller = Caller(user=held.id, user_name=held.name, user_domain=held.domain)
-    async with cloud.transaction(caller) as tx:
-        now = await tx.get(User, key)
-        if now.password != held.password:
-            raise refused("the password was changed meanwhile")
-        await tx.put(msgspec.structs.replace(now, password=hashed, password_at=cloud.now()))
-        await end_tokens(tx, key)
-        await changed(tx)
+async def _changed(tx: Tx, held: User, changes: dict[str, Any]) -> User:
+    """The user as it is to be; being enabled forgives what had locked it."""
+    now = tx.cloud.now()
+    if "options" in changes:
+        changes["options"] = options.merged(held.options, changes["options"])
+    if "extra" in changes:
+        changes["extra"] = held.extra | changes["extra"]
+    if "password" in changes:
+        await password_policy.remember(tx, held)
+        kept = changes.get("options", held.options)
+        expires = password_policy.expiry(tx.cloud.config, kept, now, own=False)
+        changes |= {
+            "password_at": now,
+            "own_password": False,
+            "password_expires_at": expires if changes["password"] else None,
+        }
+    if changes.get("enabled"):
+        changes["locked"] = False
+        await failures.clear(tx, failures.of_user(held.id))
+        if tx.cloud.config.disable_user_account_days_inactive:
+            changes["active_at"] = now
+    return msgspec.structs.replace(held, **changes)
 
 
 async def delete(cloud: Cloud, caller: Caller, key: UUID) -> None:
     """With its assignments and credentials. What it made stays with the project."""
+    await directory_writes.delete_user(cloud, caller, key)
     async with cloud.transaction(caller) as tx:
         held = await _managed(tx, caller, key, "user.delete")
         if key == caller.user:
@@ -150,34 +258,6 @@ async def remove(tx: Tx, user: User) -> None:
     await departures.clear(tx, departures.USER, user.id)
     await leftovers.clear_user(tx, user.id)
     await tx.remove(user)
-
-
-async def end_tokens(tx: Tx, user: UUID) -> None:
-    """All that were issued until now."""
-    now = tx.cloud.now()
-    await remember(
-        tx,
-        Revocation(id=tx.cloud.new_id(), user=user, before=now, expires_at=_forgettable(tx), created_at=now),
-    )
-
-
-async def end_token(tx: Tx, user: UUID, audit: str) -> None:
-    """The one token with this audit id."""
-    now = tx.cloud.now()
-    await remember(
-        tx,
-        Revocation(id=tx.cloud.new_id(), user=user, audit=audit, expires_at=_forgettable(tx), created_at=now),
-    )
-
-
-async def remember(tx: Tx, revocation: Revocation) -> None:
-    """Keep it, and forget those whose tokens have expired by themselves."""
-    await tx.rows.delete_where(Revocation, lt("expires_at", tx.cloud.now()))
-    await tx.add(revocation)
-
-
-def _forgettable(tx: Tx) -> datetime:
-    return tx.cloud.now() + timedelta(seconds=tx.cloud.config.token_seconds)
 
 
 async def _managed(tx: Tx, caller: Caller, key: UUID, verb: str) -> User:

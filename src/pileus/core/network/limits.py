@@ -5,26 +5,25 @@ from uuid import UUID
 
 import msgspec
 
+from pileus.core import limits, quota
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud
 from pileus.core.errors import Invalid
-from pileus.core.limits import defaults
+from pileus.core.identity.records import Project
 from pileus.core.network import allocation, visible
 from pileus.core.network.records import FixedAddress, Network, Subnet
-from pileus.core.quota import UNLIMITED, Limit
+from pileus.core.quota import Limit
 
 RESOURCES = ("networks", "subnets", "ports", "routers", "addresses", "security_groups", "security_rules")
 
 
-async def change(cloud: Cloud, caller: Caller, project: UUID, limits: Mapping[str, int]) -> None:
-    """Set limits; UNLIMITED is -1."""
-    caller.require_admin("quota.update")
-    for name, limit in limits.items():
-        if name not in RESOURCES or limit < UNLIMITED:
-            raise Invalid(f"The limit {limit} of {name} cannot be set; limits are -1 (none) or more.")
-    async with cloud.transaction(caller) as tx:
-        for name, limit in limits.items():
-            await tx.rows.put(Limit(project=project, resource=name, limit=limit))
+async def change(
+    cloud: Cloud, caller: Caller, project: UUID, wanted: Mapping[str, int], *, force: bool = True
+) -> None:
+    """Set limits; UNLIMITED is -1. Without `force` none below what is used."""
+    if not set(wanted) <= set(RESOURCES):
+        raise Invalid(f"{', '.join(set(wanted) - set(RESOURCES))} cannot be limited here.")
+    await limits.change(cloud, caller, project, wanted, force=force)
 
 
 async def changed(cloud: Cloud, caller: Caller) -> dict[UUID, dict[str, int]]:
@@ -32,9 +31,12 @@ async def changed(cloud: Cloud, caller: Caller) -> dict[UUID, dict[str, int]]:
     caller.require_admin("quota.list")
     async with cloud.view() as look:
         rows = await look.list(Limit, resource=RESOURCES)
-    found: dict[UUID, dict[str, int]] = {}
+        known = await look.list(Project, id=tuple({row.project for row in rows})) if rows else []
+        ours = await quota.defaults(look.rows)
+    found = {project.id: {name: ours[name] for name in RESOURCES} for project in known}
     for row in rows:
-        found.setdefault(row.project, defaults(RESOURCES))[row.resource] = row.limit
+        if row.project in found:
+            found[row.project][row.resource] = row.limit
     return found
 
 

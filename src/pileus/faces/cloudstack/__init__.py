@@ -39,8 +39,8 @@ what is None. Fields that the catalogue gives to some roles only are hidden from
 record's live operation are added.
 
 Ownership: `owners.acting(call, params)` is the caller for what is made (Placed), `owners.scope(call, look, params)`
-says where a list looks, `core.listing.owned(look, caller, cls, ..., projects=scope.projects)` reads a page with its
-total, `paging.window(params)` gives skip and limit. `call.caller` acts in the caller's account and reaches the
+says where a list looks, `owners.listed(call, look, params, cls, ...)` reads the page there with its total,
+`paging.window(params)` gives skip and limit. `call.caller` acts in the caller's account and reaches the
 projects it is a member of. Raise errors of the core; NotFound of an id that was sent is worded as CloudStack does.
 Pass `command=call.name` to operations of the core that take it.
 
@@ -59,7 +59,8 @@ for _module in pkgutil.iter_modules(__path__):
 
 def mount(kernel: Kernel) -> None:
     """Serve the API and the uploads that it hands out."""
-    from pileus.faces.cloudstack import uploads
+    from pileus.faces.cloudstack import explaining, uploads
 
+    kernel.explainers["cloudstack"] = explaining.Commands()
     kernel.mount("/client/api", serve, errors=Errors())
     kernel.mount(uploads.PREFIX, uploads.receive)

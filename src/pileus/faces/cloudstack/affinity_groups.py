@@ -9,12 +9,10 @@ from pileus.core.cloud import Look
 from pileus.core.compute import server_groups
 from pileus.core.compute.records import Affinity, Server, ServerGroup, ServerGroupMember
 from pileus.core.errors import Exists, Invalid
-from pileus.core.listing import owned
 from pileus.faces.cloudstack import owners
 from pileus.faces.cloudstack.commands import Call, Done, Listed, command, view
 from pileus.faces.cloudstack.errors import missing
 from pileus.faces.cloudstack.guest_os import cut
-from pileus.faces.cloudstack.paging import window
 from pileus.faces.cloudstack.params import Listing, Params, Placed, ProjectListing, param
 from pileus.store import like, literal
 
@@ -114,7 +112,6 @@ async def listing(call: Call, params: ListGroups) -> Listed[ServerGroup]:
         if affinity is None:
             return Listed([], 0)
         equals["affinity"] = affinity
-    skip, limit = window(params)
     async with call.cloud.view() as look:
         keys = {params.id} if params.id else set()
         if params.server is not None:
@@ -125,18 +122,7 @@ async def listing(call: Call, params: ListGroups) -> Listed[ServerGroup]:
                 return Listed([], 0)
         if keys:
             equals["id"] = tuple(keys)
-        scope = await owners.scope(call, look, params)
-        found = await owned(
-            look,
-            call.caller,
-            ServerGroup,
-            *where,
-            *scope.where,
-            projects=scope.projects,
-            skip=skip,
-            limit=limit,
-            **equals,
-        )
+        found = await owners.listed(call, look, params, ServerGroup, *where, **equals)
     return Listed(found.items, found.total)
 
 

@@ -27,7 +27,8 @@ async def serve(request: Request) -> Response:
     name = sent.get("command", "")
     request.state["operation"] = name[:100]
     if name in sessions.ANONYMOUS:
-        return respond(request, name, await sessions.ANONYMOUS[name](request, sent))
+        made = await sessions.ANONYMOUS[name](request, sent)
+        return made if isinstance(made, Response) else respond(request, name, made)
     call = await call_of(request, sent, pairs)
     refuse_unsupported(call)
     try:

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import hmac
-from datetime import timedelta
+from datetime import datetime, timedelta
 from http.cookies import CookieError, SimpleCookie
 from uuid import UUID
 
@@ -12,22 +12,51 @@ import msgspec
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud
 from pileus.core.errors import Forbidden, Unauthenticated
-from pileus.core.identity import access, domains, keys, login
+from pileus.core.identity import (
+    access,
+    api_keys,
+    domains,
+    failures,
+    keys,
+    login,
+    revocations,
+    second_factor,
+)
 from pileus.core.identity.access import Session
-from pileus.core.identity.changes import change_count
+from pileus.core.identity.changes import change_count, changed
+from pileus.core.identity.credential_records import Credential
 from pileus.core.identity.login import ByPassword, Named
 from pileus.core.identity.percloud import per_cloud
 from pileus.core.identity.records import Domain, User
 from pileus.core.identity.tokens import Token, new_audit_id
-from pileus.core.identity.tokens import of as tokens_of
-from pileus.faces.cloudstack import signing
+from pileus.faces.cloudstack import permissions, signing
 from pileus.faces.cloudstack.commands import COMMANDS, FACE, Call
-from pileus.faces.cloudstack.errors import ACCOUNT, ApiError, BadCredentials, UnknownCommand
+from pileus.faces.cloudstack.errors import (
+    ACCOUNT,
+    ApiError,
+    BadCredentials,
+    SecondFactorMissing,
+    UnknownCommand,
+)
 from pileus.faces.cloudstack.params import Sent
 from pileus.faces.wire import Request
 
-COOKIE = "JSESSIONID"
+COOKIE, KEY_COOKIE = "JSESSIONID", "sessionkey"
+SESSION = "session"
+"""In `request.state`: the session of a request that came by one."""
+SHOWN = "staticpin"
+"""The method that stands in a session's token for any second factor: one that no other face gives out."""
 REMEMBERED = 10_000
+BEFORE_FACTOR = frozenset(
+    {
+        "listApis",
+        "listIdps",
+        "listUserTwoFactorAuthenticatorProviders",
+        "setupUserTwoFactorAuthentication",
+        "validateUserTwoFactorAuthenticationCode",
+    }
+)
+"""What a session may call that has not shown the second factor it must."""
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -36,6 +65,11 @@ class Known(msgspec.Struct, frozen=True):
     user: User
     secret: str
     caller: Caller
+    credential: Credential | None = None
+
+    def good(self, now: datetime) -> bool:
+        """Whether the key may still be used; what else may have ended it is a change of identity."""
+        return self.credential is None or api_keys.good(self.credential, now)
 
 
 class Memory:
@@ -65,7 +99,7 @@ async def call_of(request: Request, sent: Sent, pairs: signing.Pairs) -> Call:
     name = sent.get("command", "")
     try:
         if "apikey" in sent:
-            known = await by_signature(request.cloud, sent, pairs)
+            known = await by_signature(request.cloud, sent, pairs, request.client)
             if name not in COMMANDS:
                 raise BadCredentials
         else:
@@ -78,80 +112,143 @@ async def call_of(request: Request, sent: Sent, pairs: signing.Pairs) -> Call:
     caller = msgspec.structs.replace(known.caller, request=request.id, trace=request.trace, face=FACE)
     assert caller.project is not None
     call = Call(request, found, sent, known.user, caller, caller.project)
-    if not found.allows(call.role):
-        raise UnknownCommand(name)
+    await permissions.admit(call)
+    if SESSION in request.state:
+        await refuse_unverified(call)
     return call
 
 
-async def by_signature(cloud: Cloud, sent: Sent, pairs: signing.Pairs) -> Known:
+async def refuse_unverified(call: Call) -> None:
+    """A session that has to show a second factor may call nothing else before. Raises SecondFactorMissing."""
+    session: Session = call.request.state[SESSION]
+    if SHOWN in session.token.methods or call.name in BEFORE_FACTOR:
+        return
+    async with call.cloud.view() as look:
+        standing = await second_factor.of(call.cloud, look, call.user.id)
+    if standing.demanded:
+        await end(call.request, session)
+        raise SecondFactorMissing(standing.ready)
+
+
+async def by_signature(cloud: Cloud, sent: Sent, pairs: signing.Pairs, source: str = "") -> Known:
+    """A wrong signature counts as a failure of the key, which then has to wait. It does not count for the source, for a
+    program that goes on signing wrongly must not keep others there out."""
     if signing.expired(sent.get("signatureversion", ""), sent.get("expires"), cloud.now()):
         raise BadCredentials
     key = sent["apikey"]
     async with cloud.view() as look:
         change = await change_count(look)
     known = memory(cloud).recall(key, change)
-    if known is None:
-        user, secret = await login.by_api_key(cloud, key)
-        known = Known(user, secret, await keys.caller_of(cloud, user))
+    if known is None or not known.good(cloud.now()):
+        holder = await api_keys.holder(cloud, key)
+        caller = await keys.caller_of(cloud, holder.user)
+        known = Known(holder.user, holder.secret, caller, holder.credential)
+    failing = failures.of_key(key)
+    await failures.allow(cloud, failing)
     if not signing.verify(pairs, known.secret, sent.get("signature", "")):
+        reason = f"wrong signature of a request from {source or 'nowhere'}"
+        await failures.failed(cloud, failing, reason=reason, user=known.user.id)
         raise BadCredentials
     memory(cloud).keep(key, change, known)
     return known
 
 
 async def by_session(request: Request, sent: Sent) -> Known:
-    """The cookie, and the session key that belongs to it, which other sites' pages cannot know."""
-    text = cookie(request)
-    if not text or not hmac.compare_digest(session_key(text), sent.get("sessionkey", "")):
+    """The cookie, and the session key that belongs to it, which other sites' pages cannot know. It comes as a parameter;
+    where it comes as a cookie too, that has to be the same."""
+    session = await open_session(request.cloud, cookie(request))
+    right = session_key(session.token).encode()
+    if not hmac.compare_digest(right, sent.get("sessionkey", "").encode()):
         raise BadCredentials
-    session = await open_session(request.cloud, text)
+    repeated = cookie(request, KEY_COOKIE)
+    if repeated and not hmac.compare_digest(right, repeated.encode()):
+        raise BadCredentials
+    request.state[SESSION] = session
     return Known(session.user, "", await keys.caller_of(request.cloud, session.user))
 
 
 async def open_session(cloud: Cloud, text: str) -> Session:
-    """Raises Unauthenticated. Only what a login here gives out is a session: no scope, nothing but a password."""
+    """Raises Unauthenticated. Only what a login here gives out is a session: no scope, nothing but what is shown here."""
+    if not text:
+        raise BadCredentials
     session = await access.present(cloud, text)
     token = session.token
-    if token.scope is not None or token.methods != ("password",) or session.application_credential:
+    shown = {"password"} <= set(token.methods) <= {"password", SHOWN}
+    if token.scope is not None or not shown or session.delegated or token.roles:
         raise BadCredentials
     return session
 
 
-def cookie(request: Request) -> str:
+def cookie(request: Request, name: str = COOKIE) -> str:
     try:
         jar = SimpleCookie(request.headers.get("cookie", ""))
     except CookieError:
         return ""
-    return jar[COOKIE].value if COOKIE in jar else ""
+    return jar[name].value if name in jar else ""
 
 
-def session_key(text: str) -> str:
-    """Follows from the cookie and says nothing of it."""
-    return base64.urlsafe_b64encode(hashlib.sha256(f"sessionkey {text}".encode()).digest()).decode()
+def session_key(token: Token) -> str:
+    """Follows from the first token of the session, so that it stays the same when a second factor is shown."""
+    return base64.urlsafe_b64encode(
+        hashlib.sha256(f"sessionkey {token.audit[-1]}".encode()).digest()
+    ).decode()
 
 
-async def open_by_password(cloud: Cloud, username: str, password: str, path: str) -> tuple[User, str]:
-    """The user, and a new session's cookie. Raises ApiError 531, in the same words for every cause."""
+def cookies(request: Request, text: str, token: Token) -> tuple[str, str]:
+    secure = "; Secure" if request.base_url.startswith("https") else ""
+    return (
+        f"{COOKIE}={text}; Path=/client; HttpOnly; SameSite=Lax{secure}",
+        f"{KEY_COOKIE}={session_key(token)}; Path=/client; HttpOnly; SameSite=Lax{secure}",
+    )
+
+
+async def by_password(
+    request: Request, username: str, password: str, domain: UUID | None, path: str
+) -> tuple[User, Caller]:
+    """Whose password it is, and the caller that it is. Raises ApiError 531, in the same words for every cause."""
+    cloud = request.cloud
     try:
-        domain = await domain_at(cloud, path)
         named = Named(name=username, domain=Named(id=domain or UUID(int=0)))
-        user = await login.by_password(cloud, ByPassword(user=named, password=password))
-    except Unauthenticated as error:
+        proof = ByPassword(user=named, password=password, source=request.client)
+        user = await login.by_password(cloud, proof)
+        async with cloud.view() as look:
+            await access.enabled_user(look, user.id)
+        caller = await keys.caller_of(cloud, user)
+    except (Unauthenticated, Forbidden) as error:
         raise ApiError(
             ACCOUNT,
             f"Failed to authenticate user {username[:100]} in domain {path[:200] or '/'}; "
             "please provide valid credentials",
             exception="CloudAuthenticationException",
         ) from error
+    return user, caller
+
+
+def new_session(cloud: Cloud, user: User) -> Token:
+    """Of a user who has been proven."""
     now = cloud.now()
-    token = Token(
+    return Token(
         user=user.id,
         methods=("password",),
         audit=(new_audit_id(),),
         issued_at=now,
         expires_at=now + timedelta(seconds=cloud.config.token_seconds),
     )
-    return user, tokens_of(cloud).issue(token)
+
+
+def verified(token: Token) -> Token:
+    """The same session, in which the second factor was shown."""
+    audit = (new_audit_id(), token.audit[-1])
+    return msgspec.structs.replace(token, methods=("password", SHOWN), audit=audit)
+
+
+async def end(request: Request, session: Session) -> None:
+    """With what it was before the second factor was shown."""
+    caller = msgspec.structs.replace(session.caller, request=request.id, trace=request.trace, face=FACE)
+    async with request.cloud.transaction(caller) as tx:
+        for audit in session.token.audit:
+            await revocations.end_token(tx, session.user.id, audit)
+        await changed(tx)
 
 
 async def domain_at(cloud: Cloud, path: str) -> UUID | None:

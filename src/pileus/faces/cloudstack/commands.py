@@ -30,6 +30,10 @@ class Call:
         self.request, self.command, self.sent = request, command, sent
         self.user, self.caller, self.account = user, caller, account
         """`account` is the caller's own, whatever project it acts in."""
+        self.role = role_of(caller)
+        """CloudStack's role type: of the account's role, as far as the core goes along."""
+        self.allowed: Callable[[Command], bool] = lambda each: each.allows(self.role)
+        """Whether the caller may call a command."""
 
     @property
     def cloud(self) -> Cloud:
@@ -49,16 +53,12 @@ class Call:
         return self.caller.admin
 
     @property
-    def role(self) -> str:
-        return role_of(self.caller)
-
-    @property
     def base_url(self) -> str:
         return (self.cloud.config.public_url or self.request.base_url).rstrip("/")
 
 
 def role_of(caller: Caller) -> str:
-    """CloudStack's role type."""
+    """CloudStack's role type that the core's roles come to."""
     if caller.admin:
         return ADMIN
     return DOMAIN_ADMIN if caller.domain is not None and MANAGER in caller.roles else USER

@@ -31,7 +31,7 @@ class ListApis(Params):
 @command("listApis", params=ListApis)
 async def listing(call: Call, params: ListApis) -> Listed[Any]:
     """Lists the commands that the caller may use, with their parameters and answers."""
-    found = [each for each in COMMANDS.values() if each.allows(call.role)]
+    found = [each for each in COMMANDS.values() if call.allowed(each)]
     if params.name:
         found = [each for each in found if each.name.lower() == params.name.lower()]
         if not found:
@@ -120,11 +120,11 @@ async def capabilities(call: Call, params: Params) -> Shown:
         {
             "cloudstackversion": CATALOGUE.version,
             "securitygroupsenabled": True,
-            "dynamicrolesenabled": False,
+            "dynamicrolesenabled": True,
             "userpublictemplateenabled": False,
             "supportELB": "false",
-            "projectinviterequired": False,
-            "allowusercreateprojects": False,
+            "projectinviterequired": call.cloud.config.project_invite_required,
+            "allowusercreateprojects": call.cloud.config.projects_by_users,
             "customdiskofferingminsize": 1,
             "customdiskofferingmaxsize": 1024,
             "regionsecondaryenabled": False,

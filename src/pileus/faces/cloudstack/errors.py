@@ -8,6 +8,7 @@ from pileus.faces.wire.errors import WireError, WireKind
 
 UNSIGNED = "unable to verify user credentials and/or request signature"
 MALFORMED, PARAMETER, UNAVAILABLE_COMMAND, INTERNAL, ACCOUNT = 430, 431, 432, 530, 531
+UNAUTHORIZED_2FA = 511
 
 TABLE: Mapping[Kind, tuple[int, str]] = {
     Kind.INVALID: (431, "InvalidParameterValueException"),
@@ -20,6 +21,7 @@ TABLE: Mapping[Kind, tuple[int, str]] = {
     Kind.QUOTA: (535, "ResourceAllocationException"),
     Kind.NO_CAPACITY: (533, "InsufficientServerCapacityException"),
     Kind.TOO_LARGE: (431, "InvalidParameterValueException"),
+    Kind.TOO_MANY: (429, "RequestLimitException"),
     Kind.UNSUPPORTED: (431, "UnsupportedServiceException"),
     Kind.UNAVAILABLE: (534, "ResourceUnavailableException"),
 }
@@ -41,6 +43,24 @@ class BadCredentials(ApiError):
 
     def __init__(self) -> None:
         super().__init__(401, UNSIGNED)
+
+
+class SecondFactorMissing(ApiError):
+    """The session has ended with it."""
+
+    def __init__(self, ready: bool) -> None:
+        what = (
+            "Two factor authentication 2FA is enabled but not verified, please verify 2FA"
+            if ready
+            else "Two factor authentication is mandated by admin, user needs to setup 2FA using "
+            "setupUserTwoFactorAuthentication API and then verify 2FA"
+        )
+        super().__init__(
+            UNAUTHORIZED_2FA,
+            f"Unable to process the API request due to :{what} using validateUserTwoFactorAuthenticationCode API "
+            "before calling other APIs. Existing session is invalidated.",
+            exception="CloudTwoFactorAuthenticationException",
+        )
 
 
 class UnknownCommand(ApiError):

@@ -45,6 +45,11 @@ WORKFLOWS: Mapping[str, str] = {
     "snapshot.delete": "deleteSnapshot",
     "image.fetch": "registerTemplate",
     "image.delete": "deleteTemplate",
+    "project.delete": "deleteProject",
+    "project.suspend": "suspendProject",
+    "account.delete": "deleteAccount",
+    "account.suspend": "disableAccount",
+    "domain.delete": "deleteDomain",
 }
 """The command that an operation of another face would have been."""
 

@@ -8,10 +8,8 @@ from pileus.core.cloud import Look
 from pileus.core.compute import key_pairs
 from pileus.core.compute.records import KeyPair
 from pileus.core.errors import NotFound
-from pileus.core.listing import owned
 from pileus.faces.cloudstack import owners
 from pileus.faces.cloudstack.commands import Call, Listed, Shown, command, view
-from pileus.faces.cloudstack.paging import window
 from pileus.faces.cloudstack.params import Placed, ProjectListing, param
 from pileus.store import like, literal
 
@@ -76,21 +74,9 @@ async def listing(call: Call, params: ListPairs) -> Listed[KeyPair]:
         if value
     }
     where = [like("name", f"%{literal(params.keyword)}%")] if params.keyword else []
-    skip, limit = window(params)
     async with call.cloud.view() as look:
-        scope = await owners.scope(call, look, params)
-        found = await owned(
-            look,
-            call.caller,
-            KeyPair,
-            *where,
-            *scope.where,
-            projects=scope.projects,
-            order=("name", "created_at"),
-            skip=skip,
-            limit=limit,
-            **equals,
-        )
+        order = ("name", "created_at")
+        found = await owners.listed(call, look, params, KeyPair, *where, order=order, **equals)
     return Listed(found.items, found.total)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from pileus.core.errors import Forbidden, Invalid
+from pileus.core.identity import domain_tree
 from pileus.core.listing import page
 from pileus.core.network import removal, visible, whole
 from pileus.core.network.isolated import IsolatedWant
@@ -188,11 +189,12 @@ async def create(call: Call, params: CreateNetwork) -> Network:
     async with call.cloud.view() as look:
         await check_zone(look, params.zone)
         places = await zones(look)
+        domain_name = params.domain_name or await domain_tree.network_domain(look, caller.home)
     if params.physical not in (None, places.physical(params.zone)):
         raise invalid_id(call.name, "physicalnetworkid", str(params.physical))
     check_access(call, params, offering)
     if offering.routed:
-        want, span = isolated(call, params, offering), pools(call, params)
+        want, span = isolated(call, params, offering, domain_name), pools(call, params)
         with conflicts():
             made = await whole.create_isolated(call.cloud, caller, want, pools=span, command=call.name)
         network: Network = await settled(call, made)
@@ -207,7 +209,7 @@ async def create(call: Call, params: CreateNetwork) -> Network:
         physical=PHYSICAL if vlan is not None else "",
         vlan=vlan or 0,
         port_security=offering is not network_offerings.SHARED_PLAIN,
-        dns_domain=params.domain_name,
+        dns_domain=domain_name,
         zone=params.zone,
     )
     return await whole.create(call.cloud, caller, plain, inside(call, params, offering))
@@ -233,7 +235,7 @@ def check_access(call: Call, params: CreateNetwork, offering: Offering) -> None:
         )
 
 
-def isolated(call: Call, params: CreateNetwork, offering: Offering) -> IsolatedWant:
+def isolated(call: Call, params: CreateNetwork, offering: Offering, domain_name: str) -> IsolatedWant:
     cidr = network_of(call, params)
     return IsolatedWant(
         name=params.name,
@@ -241,7 +243,7 @@ def isolated(call: Call, params: CreateNetwork, offering: Offering) -> IsolatedW
         zone=params.zone,
         cidr=str(cidr) if cidr else "",
         gateway=params.gateway or None,
-        dns_domain=params.domain_name,
+        dns_domain=domain_name,
         dns_servers=resolvers(params.dns1, params.dns2),
         egress_default_deny=not offering.egress_allowed,
     )

@@ -1,7 +1,7 @@
 """Accounts, projects and domains: whose things a command lists or makes, and how an owner is shown."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -10,14 +10,19 @@ from pileus.core.caller import Caller
 from pileus.core.cloud import Look
 from pileus.core.errors import Forbidden, Unauthenticated
 from pileus.core.identity import authority, domains, keys
+from pileus.core.identity.holding import actors
 from pileus.core.identity.names import names
-from pileus.core.identity.records import Domain, Project, ProjectKind
+from pileus.core.identity.records import Assignment, Domain, Project, ProjectKind
+from pileus.core.identity.records import Scope as RoleScope
+from pileus.core.listing import Page, owned
 from pileus.faces.cloudstack.commands import Call
 from pileus.faces.cloudstack.errors import PARAMETER, ApiError, invalid_id
+from pileus.faces.cloudstack.paging import window
 from pileus.faces.cloudstack.params import EVERY_PROJECT, OwnedListing, Placed
-from pileus.store import Condition, not_in
+from pileus.store import Condition, Record, not_in
 
 ROOT_NAME = "ROOT"
+R = TypeVar("R", bound=Record)
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -37,7 +42,7 @@ async def acting(call: Call, params: Placed) -> Caller:
             raise ApiError(PARAMETER, "domainid names the domain of an account; name the account too.")
         return call.caller
     async with call.cloud.view() as look:
-        found = await _account(look, call, params.account, params.domain)
+        found = await account_named(look, call, params.account, params.domain)
     return await _as(call, found.id, "account")
 
 
@@ -48,11 +53,21 @@ async def _as(call: Call, project: UUID, parameter: str) -> Caller:
     try:
         caller = await keys.caller_of(call.cloud, call.user, project)
     except (Unauthenticated, Forbidden) as error:
+        await _refuse_asleep(call, project)
         raise invalid_id(call.name, parameter, sent) from error
     return msgspec.structs.replace(caller, request=call.caller.request, face=call.caller.face)
 
 
-async def _account(look: Look, call: Call, name: str, domain: UUID | None) -> Project:
+async def _refuse_asleep(call: Call, key: UUID) -> None:
+    """Tell who sees a project or account that it is suspended or disabled. Raises Forbidden."""
+    async with call.cloud.view() as look:
+        held = await look.maybe(Project, key)
+    if held is not None and not held.enabled and call.caller.sees(key):
+        what = "account" if held.kind is ProjectKind.ACCOUNT else "project"
+        raise Forbidden(f"Can't add resources to the {what} {held.name} as it's no longer active")
+
+
+async def account_named(look: Look, call: Call, name: str, domain: UUID | None) -> Project:
     """Raises ApiError 431, alike for accounts that there are not and that the caller may not see."""
     place = domain or call.user.domain
     found = await look.one(Project, domain=place, name=name, kind=ProjectKind.ACCOUNT)
@@ -69,6 +84,8 @@ async def scope(call: Call, look: Look, params: OwnedListing) -> Scope:
     """What a list shows: by id anything that the caller may see; else the caller's account, or what the parameters
     of ownership ask for. What belongs to projects is shown for `projectid` only."""
     project = getattr(params, "project", None)
+    if project is not None and params.account:
+        raise ApiError(PARAMETER, "Account and projectId can't be specified together")
     if project == EVERY_PROJECT:
         return await _every_project(call, look, own=params.all)
     if project is not None:
@@ -76,7 +93,7 @@ async def scope(call: Call, look: Look, params: OwnedListing) -> Scope:
             raise invalid_id(call.name, "projectid", str(project))
         return Scope((project,))
     if params.account:
-        return Scope(((await _account(look, call, params.account, params.domain)).id,))
+        return Scope(((await account_named(look, call, params.account, params.domain)).id,))
     if params.domain is not None:
         return await _of_domain(call, look, params.domain, params.recursive)
     if getattr(params, "id", None) is not None or getattr(params, "ids", None):
@@ -89,21 +106,56 @@ async def scope(call: Call, look: Look, params: OwnedListing) -> Scope:
     return Scope(await _kinds(look, reach(call.caller), ProjectKind.ACCOUNT))
 
 
+async def listed(
+    call: Call,
+    look: Look,
+    params: OwnedListing,
+    cls: type[R],
+    *where: Condition,
+    order: Sequence[str] = ("created_at",),
+    **equals: Any,
+) -> Page[R]:
+    """The page that is asked for, of the records that the parameters of ownership ask for."""
+    among = await scope(call, look, params)
+    skip, limit = window(params)
+    return await owned(
+        look,
+        call.caller,
+        cls,
+        *where,
+        *among.where,
+        projects=among.projects,
+        order=order,
+        skip=skip,
+        limit=limit,
+        **equals,
+    )
+
+
 def reach(caller: Caller) -> tuple[UUID, ...]:
     """All that a caller who is no administrator may see."""
     return tuple({caller.home, *(caller.visible or ())})
 
 
-async def _kinds(look: Look, projects: tuple[UUID, ...], kind: ProjectKind) -> tuple[UUID, ...]:
-    return tuple(held.id for held in await look.list(Project, id=projects, kind=kind))
+async def _kinds(look: Look, projects: tuple[UUID, ...] | None, kind: ProjectKind) -> tuple[UUID, ...]:
+    """Those of the projects (None: of all) that are of the kind."""
+    among = {} if projects is None else {"id": projects}
+    return tuple(held.id for held in await look.list(Project, kind=kind, **among))
 
 
 async def _every_project(call: Call, look: Look, *, own: bool) -> Scope:
+    """Of administrators all projects, of others those that they are in; `own`: and what is not in projects."""
     if call.admin:
-        found = tuple(held.id for held in await look.list(Project, kind=ProjectKind.PROJECT))
-    else:
-        found = await _kinds(look, reach(call.caller), ProjectKind.PROJECT)
-    return Scope((*found, call.account) if own or not found else found)
+        return Scope(None if own else await _kinds(look, None, ProjectKind.PROJECT))
+    found = await _kinds(look, await joined(look, call.caller), ProjectKind.PROJECT)
+    return Scope((*found, call.account) if own else found)
+
+
+async def joined(look: Look, caller: Caller) -> tuple[UUID, ...]:
+    """The projects in which the caller, its account or a group of it has a role."""
+    acting = await actors(look, caller.user)
+    held = await look.list(Assignment, actor=acting, scope=RoleScope.PROJECT, inherited=False)
+    return tuple({each.target for each in held if caller.sees(each.target)})
 
 
 async def _of_domain(call: Call, look: Look, domain: UUID, recursive: bool) -> Scope:

@@ -7,7 +7,7 @@ from uuid import UUID
 from pileus.core.cloud import Look
 from pileus.core.compute.records import Server
 from pileus.core.errors import Invalid, NotFound
-from pileus.core.listing import Page, owned
+from pileus.core.listing import Page
 from pileus.core.network import addresses, firewall, forwardings, opened, openings, visible
 from pileus.core.network.firewall import EGRESS, INGRESS, FirewallWant
 from pileus.core.network.forwardings import ForwardingChange, ForwardingWant
@@ -16,7 +16,6 @@ from pileus.core.operations import Accepted
 from pileus.faces.cloudstack import owners
 from pileus.faces.cloudstack.commands import Call, Done, Listed, command, view
 from pileus.faces.cloudstack.conflicts import conflicts
-from pileus.faces.cloudstack.paging import window
 from pileus.faces.cloudstack.params import Params, TaggedListing, param
 from pileus.faces.cloudstack.places import NOWHERE
 from pileus.faces.cloudstack.server_view import by_id
@@ -86,10 +85,8 @@ class CreateEgress(Params):
 
 async def listed(call: Call, params: ListRules, cls: type[R], column: str, equals: dict[str, Any]) -> Page[R]:
     """The page; `column` is what a keyword is looked for in."""
-    skip, limit = window(params)
     where: list[Condition] = [like(column, f"%{literal(params.keyword)}%")] if params.keyword else []
     async with call.cloud.view() as look:
-        scope = await owners.scope(call, look, params)
         if params.address is not None:
             await call.caller.find(look.rows, Address, params.address, "address.read")
         if params.network is not None:
@@ -97,20 +94,8 @@ async def listed(call: Call, params: ListRules, cls: type[R], column: str, equal
         if params.id is not None:
             await call.caller.find(look.rows, cls, params.id, "rule.read")
             equals["id"] = params.id
-        if params.tags:
-            return Page([], 0)
-        return await owned(
-            look,
-            call.caller,
-            cls,
-            *where,
-            *scope.where,
-            projects=scope.projects,
-            order=("created_at", "id"),
-            skip=skip,
-            limit=limit,
-            **equals,
-        )
+        found = await owners.listed(call, look, params, cls, *where, order=("created_at", "id"), **equals)
+    return Page([], 0) if params.tags else found
 
 
 @view(PortForwarding, "portforwardingrule", "FirewallRule")

@@ -10,11 +10,9 @@ from pileus.core.block.sources import find
 from pileus.core.cloud import Look
 from pileus.core.compute.records import Server
 from pileus.core.errors import Unsupported
-from pileus.core.listing import owned
 from pileus.core.operations import Accepted
 from pileus.faces.cloudstack import owners
 from pileus.faces.cloudstack.commands import Call, Listed, command, view
-from pileus.faces.cloudstack.paging import window
 from pileus.faces.cloudstack.params import Params, TaggedListing, param
 from pileus.faces.cloudstack.places import check_zone, zones
 from pileus.faces.cloudstack.server_view import by_id
@@ -115,11 +113,9 @@ async def default_name(call: Call, key: UUID) -> str:
 @command("listSnapshots", params=ListSnapshots, ignored=("showunique", "locationtype"))
 async def listing(call: Call, params: ListSnapshots) -> Listed[Snapshot]:
     """Lists snapshots."""
-    skip, limit = window(params)
     where: list[Condition] = [like("name", f"%{literal(params.keyword)}%")] if params.keyword else []
     equals: dict[str, Any] = {"name": params.name} if params.name else {}
     async with call.cloud.view() as look:
-        scope = await owners.scope(call, look, params)
         await check_zone(look, params.zone)
         if params.id is not None:
             equals["id"] = (await call.caller.find(look.rows, Snapshot, params.id, "snapshot.read")).id
@@ -127,22 +123,10 @@ async def listing(call: Call, params: ListSnapshots) -> Listed[Snapshot]:
             equals["id"] = params.ids
         if params.volume is not None:
             equals["volume"] = (await call.caller.find(look.rows, Volume, params.volume, "volume.read")).id
-        others = {params.type.upper(), params.interval.upper()} - {"", MANUAL}
-        if params.tags or others:
-            return Listed([], 0)
-        found = await owned(
-            look,
-            call.caller,
-            Snapshot,
-            *where,
-            *scope.where,
-            projects=scope.projects,
-            order=("created_at", "id"),
-            skip=skip,
-            limit=limit,
-            **equals,
-        )
-    return Listed(found.items, found.total)
+        order = ("created_at", "id")
+        found = await owners.listed(call, look, params, Snapshot, *where, order=order, **equals)
+    others = {params.type.upper(), params.interval.upper()} - {"", MANUAL}
+    return Listed([], 0) if params.tags or others else Listed(found.items, found.total)
 
 
 @command("deleteSnapshot", params=DeleteSnapshot, ignored=("zoneid",))

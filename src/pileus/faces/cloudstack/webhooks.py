@@ -226,21 +226,8 @@ async def listing(call: Call, params: ListWebhooks) -> Listed[Webhook]:
     if params.scope:
         equals["scope"] = one_of(SCOPES, params.scope, "scope")
     where = [like("name", f"%{literal(params.keyword)}%")] if params.keyword else []
-    skip, limit = window(params)
     async with call.cloud.view() as look:
-        scope = await owners.scope(call, look, params)
-        found = await owned(
-            look,
-            call.caller,
-            Webhook,
-            *where,
-            *scope.where,
-            projects=scope.projects,
-            order=("name",),
-            skip=skip,
-            limit=limit,
-            **equals,
-        )
+        found = await owners.listed(call, look, params, Webhook, *where, order=("name",), **equals)
     return Listed(found.items, found.total)
 
 

@@ -24,6 +24,13 @@ POLICIES = {
     "console:alerts:read": READER,
     "console:alerts:write": ADMIN,
     "console:placement:explain": READER,
+    "console:access:explain": "",
+    "console:keys:rotate": ADMIN,
+    "console:registrations:read": "role:admin or role:manager",
+    "console:registrations:decide": "role:admin or role:manager",
+    "console:quota:verify": ADMIN,
+    "console:federation:read": ADMIN,
+    "console:federation:write": ADMIN,
     "console:webhooks:read": READER,
     "console:webhooks:write": OWNER,
 }

@@ -1,5 +1,6 @@
 """What all OpenStack services share: tokens, how refusals look, ids, times, links and version documents."""
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -9,29 +10,54 @@ from uuid import UUID
 import msgspec
 
 from pileus.core.caller import Caller
-from pileus.core.errors import CoreError, Invalid, Kind, Unauthenticated
-from pileus.core.identity import access
+from pileus.core.errors import CoreError, Forbidden, Invalid, Kind, NotFound, Unauthenticated
+from pileus.core.identity import access, access_rules
 from pileus.core.identity.access import Session
+from pileus.core.identity.credential_records import AccessRule
 from pileus.faces.wire.errors import STATUS, WireError, status
 from pileus.faces.wire.request import Request
 from pileus.faces.wire.response import Response
 
 FACE = "openstack"
+DENIED = re.compile(r"Policy doesn't allow (\S+) to be performed\.")
 UNAUTHENTICATED = "The request you have made requires authentication."
+TYPES: Mapping[str, tuple[str, ...]] = {
+    "/identity": ("identity",),
+    "/compute": ("compute",),
+    "/placement": ("placement",),
+    "/network": ("network",),
+    "/image": ("image",),
+    "/volume": ("block-storage", "block-store", "volume", "volumev2", "volumev3"),
+}
+"""The types by which access rules name our services."""
 SECONDS = "%Y-%m-%dT%H:%M:%S"
 
 
 async def authenticate(request: Request) -> Caller:
-    """The caller by `X-Auth-Token`; its session stays in `request.state`.
+    """The caller by `X-Auth-Token`; its session stays in `request.state`. A token that is bound to some requests is good
+    for no others.
 
     `X-Service-Token` needs no attention: in the original it lets services act for users, and here none does.
     """
     text = request.headers.get("x-auth-token", "")
     if not text:
         raise Unauthenticated(UNAUTHENTICATED)
-    found = await access.present(request.cloud, text)
+    found = await access.present(request.cloud, text, bound=True)
+    if found.access_rules is not None:
+        require_fitting(request, found.access_rules)
     request.state["session"] = found
     return msgspec.structs.replace(found.caller, request=request.id, trace=request.trace, face=FACE)
+
+
+def require_fitting(request: Request, rules: Iterable[AccessRule]) -> None:
+    """Raises Unauthenticated for a request that none of the rules allows. A token can always be asked about."""
+    path = request.path
+    mount = path[: path.find("/", 1)]
+    if mount == "/identity" and request.method == "GET" and path.endswith("/v3/auth/tokens"):
+        return
+    paths = (path, path.removeprefix(mount))
+    if not access_rules.allow(rules, TYPES.get(mount, ()), request.method, paths):
+        raise Unauthenticated(UNAUTHENTICATED, private="no access rule allows the request")
 
 
 def session(request: Request) -> Session:
@@ -52,17 +78,28 @@ class Errors:
 
     def render(self, error: CoreError | WireError, request: Request) -> Response:
         if isinstance(error, Unauthenticated):
-            return unauthorized(request)
+            return unauthorized(request, error.public)
         return self.word(status(error, self.table), error, request)
 
     def word(self, code: int, error: CoreError | WireError, request: Request) -> Response:
         """Keystone's form."""
-        return Response(code, {"error": keystone_error(code, error.public)})
+        return Response(code, {"error": keystone_error(code, worded(error))})
 
 
-def unauthorized(request: Request) -> Response:
+def worded(error: CoreError | WireError) -> str:
+    """What Keystone says of things that are missing and rules that deny, which its clients have seen for years."""
+    text = error.public
+    if isinstance(error, NotFound) and text == f"{error.what} {error.key} could not be found.":
+        what = error.what if " " in error.what else error.what.lower()
+        return f"Could not find {what}: {error.key}."
+    if isinstance(error, Forbidden) and (denied := DENIED.fullmatch(text)):
+        return f"You are not authorized to perform the requested action: {denied[1]}."
+    return text
+
+
+def unauthorized(request: Request, message: str = UNAUTHENTICATED) -> Response:
     headers = {"www-authenticate": f'Keystone uri="{public_url(request)}/identity/v3"'}
-    return Response(401, {"error": keystone_error(401, UNAUTHENTICATED)}, headers)
+    return Response(401, {"error": keystone_error(401, message)}, headers)
 
 
 def keystone_error(code: int, message: str) -> dict[str, Any]:

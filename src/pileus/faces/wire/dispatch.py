@@ -37,7 +37,9 @@ class Dispatcher:
     def __init__(self, service: Service, policy_directory: Path | None = None) -> None:
         self.service = service
         self.errors: ErrorForm = service.errors
-        self._enforcer = Enforcer(service.policies, overrides=policy_file(service.name, policy_directory))
+        self.enforcer = Enforcer(
+            service.policies, policy_file(service.name, policy_directory), scopes=service.scopes
+        )
         self._root: Node[Leaf] = Node()
         for operation in service.operations:
             self._route(Call(operation))
@@ -59,7 +61,7 @@ class Dispatcher:
 
     async def answer(self, request: Request) -> Response | Stream:
         service = self.service
-        request.authenticator, request.enforcer = service.authenticate, self._enforcer
+        request.authenticator, request.enforcer = service.authenticate, self.enforcer
         request.max_body_bytes = service.max_body_bytes or request.max_body_bytes
         request.max_upload_bytes = service.max_upload_bytes or request.max_upload_bytes
         leaf, values = self._find(request)
@@ -129,7 +131,7 @@ class Dispatcher:
         if not operation.public and request.anonymous:
             await request.authenticate()
             same_project(request)
-        if rule is not None and not operation.targeted and self._enforcer.keys(rule) <= DECIDED:
+        if rule is not None and not operation.targeted and self.enforcer.keys(rule) <= DECIDED:
             request.enforce(rule)
         result: Response | Stream = await call(request, values, content)
         if rule is not None and not request.enforced:

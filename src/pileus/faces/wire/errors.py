@@ -65,6 +65,7 @@ STATUS: Mapping[Kind, int] = {
     Kind.QUOTA: 403,
     Kind.NO_CAPACITY: 503,
     Kind.TOO_LARGE: 413,
+    Kind.TOO_MANY: 429,
     Kind.UNSUPPORTED: 501,
     Kind.UNAVAILABLE: 503,
 }

@@ -6,6 +6,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol
 from urllib.parse import quote
+from uuid import UUID
 
 import structlog
 
@@ -14,6 +15,7 @@ from pileus.core.errors import CoreError, Invalid, Kind
 from pileus.faces.wire import routing
 from pileus.faces.wire.dispatch import Dispatcher
 from pileus.faces.wire.errors import Disconnected, ErrorForm, PlainErrors, WireError, WireKind
+from pileus.faces.wire.policy import Enforcer
 from pileus.faces.wire.request import Receive, Request, Scope, Send
 from pileus.faces.wire.response import Response, Stream
 from pileus.faces.wire.sending import Ready, close, finish
@@ -36,6 +38,14 @@ class Target(Protocol):
     async def answer(self, request: Request) -> Response | Stream: ...
 
     def decorate(self, request: Request) -> Mapping[str, str]: ...
+
+
+class Explainer(Protocol):
+    """Tells why a user may do an action of a face, or may not."""
+
+    def knows(self, action: str) -> bool: ...
+
+    async def explain(self, cloud: Any, user: UUID, action: str) -> dict[str, Any]: ...
 
 
 class Mount:
@@ -99,8 +109,14 @@ class Kernel:
         self._prefixes: routing.Prefixes[Target] = routing.Prefixes()
         self._sockets = Routes()
         self.services: tuple[Service, ...] = tuple(services)
+        self.enforcers: dict[str, Enforcer] = {}
+        """By service: what an explanation of a refusal reads."""
+        self.explainers: dict[str, Explainer] = {}
+        """Of faces whose rules are not policies, by name."""
         for service in self.services:
-            self._prefixes.add(service.prefix, Dispatcher(service, policy_directory))
+            dispatcher = Dispatcher(service, policy_directory)
+            self.enforcers[service.name] = dispatcher.enforcer
+            self._prefixes.add(service.prefix, dispatcher)
 
     def serving(self, cloud: Any, site: Any) -> "Kernel":
         """The same routes over another cloud."""
@@ -144,6 +160,7 @@ class Kernel:
         started = perf_counter()
         request = Request(scope, receive, cloud=self._cloud, site=self._site)
         request.max_body_bytes, request.max_upload_bytes = self._limits
+        request.enforcers, request.explainers = self.enforcers, self.explainers
         spans = getattr(self._cloud, "spans", None)
         trace = tracing.begin(request.headers.get("traceparent", ""), spans)
         context = structlog.contextvars.bind_contextvars(request_id=request.id, trace=trace.trace)

@@ -52,6 +52,24 @@ class Compiled:
         found = self._checks.get(name)
         return found if found is not None else self._checks.get(FALLBACK, deny)
 
+    def has(self, name: str) -> bool:
+        return name in self._checks
+
+    def text(self, name: str) -> str:
+        found = self._texts.get(name)
+        return found if isinstance(found, str) else str(found)
+
+    def parts(
+        self, name: str, target: Mapping[str, Any], credentials: Mapping[str, Any]
+    ) -> list[tuple[str, bool]]:
+        found = []
+        for text in alternatives(self.text(name)):
+            check = Parser(self._compile).rule(text)
+            kind, _, referred = text.partition(":")
+            named = f"{text} = {self.text(referred)}" if kind == "rule" and self.has(referred) else text
+            found.append((named, check(target, credentials)))
+        return found
+
     def keys(self, name: str) -> frozenset[str]:
         found = self._keys.get(name)
         return found if found is not None else self._keys.get(FALLBACK, frozenset())
@@ -191,6 +209,22 @@ class Parser:
         return several(fixed, names)
 
 
+def alternatives(text: str) -> list[str]:
+    """What stands between the outermost `or`s of a rule."""
+    found: list[str] = []
+    words: list[str] = []
+    depth = 0
+    for word in text.split():
+        if word.lower() == "or" and depth == 0:
+            found.append(" ".join(words))
+            words = []
+            continue
+        bare = WILD.sub("", word)
+        depth += bare.count("(") - bare.count(")")
+        words.append(word)
+    return [*found, " ".join(words)]
+
+
 def tokens(text: str) -> Iterator[tuple[str, str]]:
     """Words of a rule: parentheses stand free at both ends of a word, quotes make a word no check at all."""
     for word in text.split():
@@ -296,6 +330,13 @@ def some(checks: list[Check]) -> Check:
     return lambda target, credentials: any(check(target, credentials) for check in checks)
 
 
+def scope_of(credentials: Mapping[str, Any]) -> str:
+    """As oslo.policy tells them apart: what is neither of the system nor of a domain counts as a project's."""
+    if credentials.get("system_scope"):
+        return "system"
+    return "domain" if credentials.get("domain_id") else "project"
+
+
 def read(path: Path) -> dict[str, Rule]:
     """Rules of a YAML or JSON file. ValueError names the file and what is wrong with it."""
     try:
@@ -321,9 +362,11 @@ class Enforcer:
         defaults: Mapping[str, Rule],
         overrides: Path | None = None,
         *,
+        scopes: Mapping[str, frozenset[str]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._defaults = dict(defaults)
+        self._scopes = scopes or {}
         self._path = overrides
         self._clock = clock
         self._stamp = self._look()
@@ -331,7 +374,27 @@ class Enforcer:
         self._rules = self._load()
 
     def allowed(self, rule: str, target: Mapping[str, Any], credentials: Mapping[str, Any]) -> bool:
+        scopes = self._scopes.get(rule)
+        if scopes is not None and scope_of(credentials) not in scopes:
+            return False
         return self._current().check(rule)(target, credentials)
+
+    def knows(self, rule: str) -> bool:
+        return self._current().has(rule)
+
+    def text(self, rule: str) -> str:
+        """The rule as it stands now, in the operator's file or by default."""
+        return self._current().text(rule)
+
+    def parts(
+        self, rule: str, target: Mapping[str, Any], credentials: Mapping[str, Any]
+    ) -> list[tuple[str, bool]]:
+        """Each alternative of the rule (what stands between its outermost `or`s), and whether it holds."""
+        scopes = self._scopes.get(rule)
+        found = self._current().parts(rule, target, credentials)
+        if scopes is not None and scope_of(credentials) not in scopes:
+            found.append((f"a token of {' or '.join(sorted(scopes))}", False))
+        return found
 
     def keys(self, rule: str) -> frozenset[str]:
         """The keys of the target that decide the rule, through every rule that it refers to."""

@@ -44,6 +44,8 @@ class Request:
         "cloud",
         "enforced",
         "enforcer",
+        "enforcers",
+        "explainers",
         "global_id",
         "headers",
         "id",
@@ -80,6 +82,9 @@ class Request:
         self.state: dict[str, Any] = {}
         self.authenticator: Authenticate | None = None
         self.enforcer: Enforcer | None = None
+        self.explainers: Mapping[str, Any] = {}
+        self.enforcers: Mapping[str, Any] = {}
+        """Of all services, by name."""
         self.enforced = False
         self.max_body_bytes = 2 << 20
         self.max_upload_bytes = 64 << 30

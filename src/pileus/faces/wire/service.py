@@ -58,7 +58,8 @@ class Service:
     """One API under one prefix. The face fills it at import; the kernel reads it when it is built.
 
     `strict_query` refuses unknown query parameters, always or from a version on. With `project_in_path` a
-    first segment that is a project id is accepted and must be the caller's.
+    first segment that is a project id is accepted and must be the caller's. `scopes`: by rule, the scopes of a token
+    (system, domain, project) with which it can hold; a rule without an entry holds with any.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Service:
         versions: Versions | None = None,
         public: bool = False,
         policies: Mapping[str, Any] | None = None,
+        scopes: Mapping[str, frozenset[str]] | None = None,
         authenticate: Authenticate | None = None,
         strict_query: bool | Version = False,
         project_in_path: bool = False,
@@ -83,6 +85,7 @@ class Service:
         self.versions = versions
         self.public = public
         self.policies: Mapping[str, Any] = policies if policies is not None else {}
+        self.scopes: Mapping[str, frozenset[str]] = scopes if scopes is not None else {}
         self.authenticate = authenticate
         self.strict_query = strict_query
         self.project_in_path = project_in_path

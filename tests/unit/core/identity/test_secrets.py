@@ -23,10 +23,22 @@ def pbkdf2(password):
     return f"$pbkdf2-sha512$1000${ab64(b'salt')}${ab64(made)}"
 
 
+def bcrypt_sha256(password):
+    """As passlib wrote it before version 1.7.3."""
+    inner = base64.b64encode(hashlib.sha256(password).digest())
+    _, kind, rounds, rest = bcrypt.hashpw(inner, bcrypt.gensalt(4)).decode().split("$")
+    return f"$bcrypt-sha256${kind},{int(rounds)}${rest[:22]}${rest[22:]}"
+
+
 IMPORTED = {
     "bcrypt": bcrypt.hashpw(b"pw", bcrypt.gensalt(4)).decode(),
     "scrypt": scrypt(b"pw"),
     "pbkdf2": pbkdf2(b"pw"),
+    "Keystone's bcrypt_sha256": "$bcrypt-sha256$v=2,t=2b,r=4$3osHx989j9NjRmkA3tJKhO$Ya87MvQKoTGrDtZSGunjrK6tX3s415i",
+    "Keystone's scrypt": "$scrypt$ln=8,r=8,p=1$71eiMJmOJktN7Hqp3x9qow$wqGwVkq1Rh0qKkBVCQRjDma/uhYT7RydTzPDvO6S95o",
+    "Keystone's pbkdf2_sha512": "$pbkdf2-sha512$100$KUs8WkFVwZEF0vomjQ1Xcg$"
+    "CY//Qbf2lN1SzYyua1+7I/o1QIlYvgKG5Wm7zXwJ5hJ19ArAMsvptMZuGfLXFbpaeM2ypR8Wj5knwxNNg2egTg",
+    "passlib's first bcrypt_sha256": bcrypt_sha256(b"pw"),
 }
 BROKEN = [
     "",
@@ -35,6 +47,7 @@ BROKEN = [
     "$2b$broken",
     "$scrypt$ln=99,r=8,p=1$c2FsdA$c2FsdA",
     "$scrypt$ln=10,r=8,p=1$!$!",
+    f"$bcrypt-sha256$v=2,t=2b,r=99${'a' * 22}${'b' * 31}",
     "$pbkdf2-sha512$1000$!$!",
     "$pbkdf2-sha512$0$c2FsdA$c2FsdA",
 ]

@@ -60,14 +60,14 @@ def test_tokens_outlive_rotations_until_their_key_is_forgotten(tokens):
     text = tokens.issue(token())
     for _ in range(ACTIVE_KEYS - 1):
         tokens.open(text)
-        tokens.rotate()
+        tokens.rotate(datetime.now(UTC), 0)
     with pytest.raises(Unauthenticated):
         tokens.open(text)
 
 
 def test_the_repository_keeps_a_bounded_number_of_keys_for_nobody_else(tokens):
     for _ in range(5):
-        tokens.rotate()
+        tokens.rotate(datetime.now(UTC), 0)
     files = sorted(tokens.directory.iterdir(), key=lambda path: int(path.name))
     assert [path.name for path in files] == ["0", "5", "6"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
@@ -78,7 +78,7 @@ def test_two_processes_open_each_others_tokens_through_rotations(tokens):
     for _ in range(4):
         assert other.open(tokens.issue(token()))
         assert tokens.open(other.issue(token()))
-        tokens.rotate()
+        tokens.rotate(datetime.now(UTC), 0)
 
 
 def test_keys_are_rotated_when_a_day_or_the_life_of_a_token_has_passed(tokens):
@@ -87,3 +87,15 @@ def test_keys_are_rotated_when_a_day_or_the_life_of_a_token_has_passed(tokens):
     assert not tokens.rotate_when_due(now + timedelta(hours=47), 48 * 3600)
     assert tokens.rotate_when_due(now + timedelta(hours=25), 3600)
     assert tokens.open(text)
+
+
+def test_no_rotation_ends_a_token_before_its_time(tokens):
+    given, now = token(), datetime.now(UTC)
+    text = tokens.issue(given)
+    for _ in range(6):
+        tokens.rotate(now, 3600)
+        assert tokens.open(text) == given
+    tokens.rotate(now + timedelta(seconds=3601), 3600)
+    tokens.rotate(now + timedelta(seconds=7300), 3600)
+    with pytest.raises(Unauthenticated):
+        tokens.open(text)

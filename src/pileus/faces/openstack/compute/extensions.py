@@ -32,6 +32,7 @@ ALIASES = {
     "os-instance-actions": "InstanceActions",
     "os-keypairs": "Keypairs",
     "os-multiple-create": "MultipleCreate",
+    "os-quota-class-sets": "QuotaClasses",
     "os-quota-sets": "Quotas",
     "os-security-groups": "SecurityGroups",
     "os-server-start-stop": "ServerStartStop",

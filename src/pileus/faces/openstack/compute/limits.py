@@ -5,9 +5,11 @@ from uuid import UUID
 
 from msgspec import UNSET, UnsetType
 
+from pileus.core import limits as core
 from pileus.core.compute import quotas
 from pileus.core.compute.labels import MAX_METADATA
 from pileus.core.errors import Invalid
+from pileus.core.quota import DEFAULTS
 from pileus.faces.openstack.compute.parsing import Struct, number, truth
 from pileus.faces.openstack.compute.service import service
 from pileus.faces.wire import Request
@@ -135,8 +137,13 @@ async def detail(request: Request, project: str) -> dict[str, Any]:
 
 @service.operation("GET", ONE + "/defaults", policy="os_compute_api:os-quota-sets:defaults")
 async def defaults(request: Request, project: str) -> dict[str, Any]:
-    own = {name: (0, limit) for name, limit in quotas.DEFAULTS.items()}
-    return {"quota_set": {"id": project, **rendered(request, own)}}
+    return {"quota_set": {"id": project, **rendered(request, await ours(request))}}
+
+
+async def ours(request: Request) -> dict[str, tuple[int, int]]:
+    """The defaults, as of somebody who uses nothing."""
+    found = await core.defaults(request.cloud, tuple(DEFAULTS))
+    return {name: (0, limit) for name, limit in found.items()}
 
 
 class Update(Struct, frozen=True, kw_only=True):
@@ -161,6 +168,15 @@ class Update(Struct, frozen=True, kw_only=True):
 
 @service.operation("PUT", ONE, policy="os_compute_api:os-quota-sets:update", body=("quota_set", Update))
 async def update(request: Request, project: str, body: Update) -> dict[str, Any]:
+    wanted = limits_of(request, body)
+    force = truth(body.force, "force")
+    key = project_id(project)
+    used = await quotas.set_limits(request.cloud, request.caller, key, wanted, force=force)
+    return {"quota_set": rendered(request, used)}
+
+
+def limits_of(request: Request, body: Update) -> dict[str, int]:
+    """By the core's names. Raises Invalid."""
     known = names(request.version)
     wanted: dict[str, int] = {}
     for name in (*KEPT, *FIXED, *NETWORK, *FILES, "fixed_ips"):
@@ -174,12 +190,39 @@ async def update(request: Request, project: str, body: Update) -> dict[str, Any]
             wanted[of] = limit
         elif limit != of:
             raise Invalid(f"The quota {name} is fixed at {of} here; leave it out.")
-    force = truth(body.force, "force")
-    key = project_id(project)
-    used = await quotas.set_limits(request.cloud, request.caller, key, wanted, force=force)
-    return {"quota_set": rendered(request, used)}
+    return wanted
 
 
 @service.operation("DELETE", ONE, policy="os_compute_api:os-quota-sets:delete", status=202)
 async def delete(request: Request, project: str) -> None:
     await quotas.reset_limits(request.cloud, request.caller, project_id(project), tuple(KEPT.values()))
+
+
+CLASS = "/os-quota-class-sets/{name}"
+DEFAULT = "default"
+"""The one class that means something: what projects without limits of their own have."""
+
+
+@service.operation("GET", CLASS, policy="os_compute_api:os-quota-class-sets:show")
+async def show_class(request: Request, name: str) -> dict[str, Any]:
+    return {"quota_class_set": {"id": name, **class_view(request, await ours(request))}}
+
+
+def class_view(request: Request, held: dict[str, tuple[int, int]]) -> dict[str, int]:
+    """Before 2.50 the groups of servers are left out."""
+    shown = rendered(request, held)
+    if request.version < (2, 50):
+        del shown["server_groups"], shown["server_group_members"]
+    return shown
+
+
+@service.operation(
+    "PUT", CLASS, policy="os_compute_api:os-quota-class-sets:update", body=("quota_class_set", Update)
+)
+async def update_class(request: Request, name: str, body: Update) -> dict[str, Any]:
+    if name != DEFAULT:
+        raise Invalid(
+            f"Quota class {name[:64]} is not used by anything; the defaults are the class {DEFAULT}."
+        )
+    await core.change_defaults(request.cloud, request.caller, limits_of(request, body))
+    return {"quota_class_set": class_view(request, await ours(request))}

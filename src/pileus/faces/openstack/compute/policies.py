@@ -49,6 +49,7 @@ RULES = {
         "os-hypervisors:search os-hypervisors:servers os-hypervisors:uptime "
         "os-services:list os-services:update os-services:delete os-availability-zone:detail "
         "os-quota-sets:update os-quota-sets:delete os-quota-sets:detail os-instance-actions:events "
+        "os-quota-class-sets:show os-quota-class-sets:update "
         "os-flavor-access:list limits:other_project os-instance-actions:events:details "
         "os-aggregates:index os-aggregates:create os-aggregates:show os-aggregates:update os-aggregates:delete "
         "os-aggregates:add_host os-aggregates:remove_host os-aggregates:set_metadata "

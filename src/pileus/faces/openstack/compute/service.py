@@ -50,6 +50,8 @@ def sentence(error: CoreError | WireError) -> str:
             return f"Instance {error.server} is locked"
         case HostUnready():
             return f"Instance {error.server} is not ready: {error.public}"
+        case QuotaExceeded() if error.of:
+            return f"Quota exceeded: {error.public}"
         case QuotaExceeded(resource="metadata_items"):
             return f"Maximum number of metadata items exceeds {error.limit}"
         case QuotaExceeded(resource="server_groups"):

@@ -1,16 +1,20 @@
 """/v3/users/{user}/application_credentials."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
+from msgspec import Meta
 
-from pileus.core.errors import Forbidden, Invalid, Unsupported
+from pileus.core.errors import Forbidden, Invalid
+from pileus.core.identity import access_rules as core_rules
 from pileus.core.identity import applications as core
-from pileus.core.identity.credential_records import ApplicationCredential
+from pileus.core.identity.access_rules import WantedRule
+from pileus.core.identity.credential_records import AccessRule, ApplicationCredential
 from pileus.core.identity.records import Role
+from pileus.faces.openstack.identity import access_rules
+from pileus.faces.openstack.identity.moments import moment
 from pileus.faces.openstack.identity.refs import Name, known_key, listed, self_link, target
 from pileus.faces.openstack.identity.service import SERVICE
 from pileus.faces.openstack.wire import precise, session
@@ -24,28 +28,42 @@ class RoleRef(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
 
 
+class RuleRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One of the user's rules, or what a rule shall allow."""
+
+    id: str | None = None
+    service: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
+    path: Annotated[str, Meta(pattern="^/", max_length=255)] | None = None
+    method: Literal["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"] | None = None
+
+
 class CreateApplicationCredential(msgspec.Struct, frozen=True, kw_only=True):
     name: Name
     secret: str | None = None
     description: str | None = None
-    expires_at: datetime | None = None
+    expires_at: str | None = None
     roles: tuple[RoleRef, ...] | None = None
     unrestricted: bool = False
-    access_rules: tuple[Any, ...] | None = None
+    access_rules: tuple[RuleRef, ...] | None = None
 
 
 class ApplicationQuery(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
 
 
-def view(request: Request, credential: ApplicationCredential, roles: Mapping[UUID, Role]) -> dict[str, Any]:
+def view(
+    request: Request,
+    credential: ApplicationCredential,
+    roles: Mapping[UUID, Role],
+    rules: Mapping[UUID, AccessRule],
+) -> dict[str, Any]:
     key = credential.id.hex
     held = [roles[role] for role in credential.roles if role in roles]
     expires = precise(credential.expires_at)
-    return {
+    shown = {
         "id": key,
         "name": credential.name,
-        "description": credential.description,
+        "description": credential.description or None,
         "project_id": credential.project.hex,
         "system": None,
         "expires_at": expires.removesuffix("Z") if expires else None,
@@ -53,13 +71,26 @@ def view(request: Request, credential: ApplicationCredential, roles: Mapping[UUI
         "roles": [{"id": role.id.hex, "name": role.name, "domain_id": None} for role in held],
         "links": self_link(request, "users", credential.user.hex, "application_credentials", key),
     }
+    if credential.access_rules is not None:
+        bound = [rules[rule] for rule in credential.access_rules if rule in rules]
+        shown["access_rules"] = [access_rules.brief(rule) for rule in bound]
+    return shown
+
+
+async def views(request: Request, found: list[ApplicationCredential]) -> list[dict[str, Any]]:
+    roles = await core.roles_of(request.cloud, found)
+    rules = await core_rules.of(request.cloud, found)
+    return [view(request, credential, roles, rules) for credential in found]
 
 
 def refuse_restricted(request: Request) -> None:
     """A program must not multiply itself, unless it was allowed to."""
     used = session(request).application_credential
     if used is not None and not used.unrestricted:
-        raise Forbidden("This application credential is restricted: it can neither create nor delete others.")
+        raise Forbidden(
+            "You are not authorized to perform the requested action: Using method 'application_credential' is "
+            "not allowed for managing additional application credentials."
+        )
 
 
 @SERVICE.operation(
@@ -71,20 +102,28 @@ def refuse_restricted(request: Request) -> None:
 )
 async def create(request: Request, user: UUID, body: CreateApplicationCredential) -> dict[str, Any]:
     request.enforce("identity:create_application_credential", target(user__id=user))
+    access_rules.refuse_delegated(session(request))
     refuse_restricted(request)
-    if body.access_rules:
-        raise Unsupported("Access rules are not supported; restrict the roles instead.")
     want = core.CreateApplicationCredential(
         name=body.name,
         secret=body.secret or "",
         description=body.description or "",
         roles=tuple(role_ref(role) for role in body.roles or ()),
         unrestricted=body.unrestricted,
-        expires_at=zoned(body.expires_at),
+        expires_at=moment(body.expires_at),
+        access_rules=tuple(rule_ref(rule) for rule in body.access_rules or ()),
     )
     made = await core.create(request.cloud, request.caller, user, want)
-    roles = await core.roles_of(request.cloud, [made.credential])
-    return {"application_credential": view(request, made.credential, roles) | {"secret": made.secret}}
+    shown = (await views(request, [made.credential]))[0]
+    return {"application_credential": shown | {"secret": made.secret}}
+
+
+def rule_ref(rule: RuleRef) -> WantedRule:
+    if rule.id is not None:
+        return WantedRule(id=known_key(rule.id, "Access Rule"))
+    if rule.service is None or rule.path is None or rule.method is None:
+        raise Invalid("Each of the access_rules needs an id, or a service, a path and a method.")
+    return WantedRule(service=rule.service, path=rule.path, method=rule.method)
 
 
 def role_ref(role: RoleRef) -> UUID | str:
@@ -95,32 +134,35 @@ def role_ref(role: RoleRef) -> UUID | str:
     return role.name
 
 
-def zoned(at: datetime | None) -> datetime | None:
-    """Times without a zone are in UTC."""
-    return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
-
-
 @SERVICE.operation("GET", PATH, policy="identity:list_application_credentials", query=ApplicationQuery)
 async def list_all(request: Request, user: UUID, query: ApplicationQuery) -> dict[str, Any]:
     request.enforce("identity:list_application_credentials", target(user__id=user))
+    access_rules.refuse_delegated(session(request))
     found = await core.list_all(request.cloud, request.caller, user, name=query.name)
-    roles = await core.roles_of(request.cloud, found)
-    shown = [view(request, credential, roles) for credential in found]
-    return listed(request, "application_credentials", shown)
+    return listed(request, "application_credentials", await views(request, found))
 
 
-@SERVICE.operation("GET", PATH + "/{credential}", policy="identity:get_application_credential")
+async def enforce_owner(request: Request, rule: str, user: UUID, key: UUID) -> None:
+    """The rule about whose credential it is, whoever stands in the path; of one that does not exist, the user there."""
+    request.enforce(rule, target(user__id=await core.owner(request.cloud, key) or user))
+    access_rules.refuse_delegated(session(request))
+
+
+@SERVICE.operation("GET", PATH + "/{credential}", policy="identity:get_application_credential", targeted=True)
 async def show(request: Request, user: UUID, credential: UUID) -> dict[str, Any]:
-    request.enforce("identity:get_application_credential", target(user__id=user))
+    await enforce_owner(request, "identity:get_application_credential", user, credential)
     found = await core.show(request.cloud, request.caller, user, credential)
-    roles = await core.roles_of(request.cloud, [found])
-    return {"application_credential": view(request, found, roles)}
+    return {"application_credential": (await views(request, [found]))[0]}
 
 
 @SERVICE.operation(
-    "DELETE", PATH + "/{credential}", policy="identity:delete_application_credential", status=204
+    "DELETE",
+    PATH + "/{credential}",
+    policy="identity:delete_application_credential",
+    targeted=True,
+    status=204,
 )
 async def delete(request: Request, user: UUID, credential: UUID) -> None:
-    request.enforce("identity:delete_application_credential", target(user__id=user))
+    await enforce_owner(request, "identity:delete_application_credential", user, credential)
     refuse_restricted(request)
     await core.delete(request.cloud, request.caller, user, credential)

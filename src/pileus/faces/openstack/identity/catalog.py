@@ -1,185 +1,114 @@
-"""The catalogue: made from what the cloud serves, so it can be read and not written."""
+"""What this cloud serves, and the catalogue as it stands in tokens."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
 
-from pileus.core.errors import NotFound, Unsupported
-from pileus.core.identity.domains import ROOT
-from pileus.faces.openstack.identity.refs import filter_key, listed, self_link
-from pileus.faces.openstack.identity.service import SERVICE
+from pileus.core.identity.access import Session
+from pileus.core.identity.catalogue import Served, expand
+from pileus.core.identity.catalogue_records import Endpoint
+from pileus.core.identity.endpoint_filters import Catalogue, Offered, catalogue
+from pileus.core.identity.percloud import per_cloud
 from pileus.faces.openstack.wire import public_url
 from pileus.faces.wire import Request
 
-SERVED = (
-    ("identity", "keystone", "/identity/v3"),
-    ("compute", "nova", "/compute/v2.1"),
-    ("placement", "placement", "/placement"),
-    ("network", "neutron", "/network"),
-    ("image", "glance", "/image"),
-    ("block-storage", "cinder", "/volume/v3"),
-    ("volumev3", "cinderv3", "/volume/v3"),
+SERVED = tuple(
+    Served(type, name, f"$(public_url)s{path}")
+    for type, name, path in (
+        ("identity", "keystone", "/identity/v3"),
+        ("compute", "nova", "/compute/v2.1"),
+        ("placement", "placement", "/placement"),
+        ("network", "neutron", "/network"),
+        ("image", "glance", "/image"),
+        ("block-storage", "cinder", "/volume/v3"),
+        ("volumev3", "cinderv3", "/volume/v3"),
+    )
 )
-"""(type, name, path)."""
-INTERFACES = ("public", "internal", "admin")
-FIXED = "The catalogue is made from what the cloud serves; set region, public_url and listen in pileus.toml to change it."
+"""The first start of a cloud writes these into its catalogue, and every further one what is new."""
+OWN = "$(public_url)s"
+ADDRESSES = 16
+"""By which clients may reach us and the catalogue is remembered; a client can send any, so more are forgotten."""
 
 
-class Endpoint(msgspec.Struct, frozen=True):
-    id: UUID
-    service: UUID
-    interface: str
-    url: str
+def addresses(request: Request) -> dict[str, str]:
+    """What addresses may name that is the same for every reader."""
+    public = public_url(request)
+    return {"public_url": public, "public_endpoint": public}
 
 
-def service_key(kind: str) -> UUID:
-    return uuid5(ROOT, f"service/{kind}")
+class Rendered(msgspec.Struct, frozen=True):
+    """An entry of the catalogue with every endpoint whose address is the same for all readers."""
+
+    head: dict[str, Any]
+    endpoints: tuple[dict[str, Any] | Endpoint, ...]
 
 
-def endpoints(request: Request, kind: str, path: str) -> list[Endpoint]:
-    address = f"{public_url(request)}{path}"
-    key = service_key(kind)
-    return [Endpoint(uuid5(key, interface), key, interface, address) for interface in INTERFACES]
+class Memory(msgspec.Struct):
+    """What was rendered of the catalogue, by the address at which clients reach us."""
+
+    change: int = -1
+    rendered: dict[str, tuple[Rendered, ...]] = {}
 
 
-def catalog(request: Request) -> list[dict[str, Any]]:
-    """As it stands in tokens."""
-    region = request.cloud.config.region
-    return [
-        {
-            "id": service_key(kind).hex,
-            "type": kind,
-            "name": name,
-            "endpoints": [
-                {
-                    "id": endpoint.id.hex,
-                    "interface": endpoint.interface,
-                    "region_id": region,
-                    "region": region,
-                    "url": endpoint.url,
-                }
-                for endpoint in endpoints(request, kind, path)
-            ],
-        }
-        for kind, name, path in SERVED
-    ]
+memory = per_cloud(lambda cloud: Memory())
 
 
-def service_view(request: Request, kind: str, name: str) -> dict[str, Any]:
-    key = service_key(kind).hex
+async def catalog(request: Request, held: Session) -> list[dict[str, Any]]:
+    """As it stands in a token: what is enabled, and what the token's project may see. Addresses with a place for what
+    the token does not have are left out."""
+    known = addresses(request)
+    values = known | {"user_id": held.user.id.hex}
+    project = held.project.id if held.project else None
+    if project is not None:
+        values |= {"project_id": project.hex, "tenant_id": project.hex}
+    found = await catalogue(request.cloud)
+    return [entry(each, values) for each in remembered(request, found, project, known)]
+
+
+def remembered(
+    request: Request, found: Catalogue, project: UUID | None, known: Mapping[str, str]
+) -> Sequence[Rendered]:
+    """Rendered once for all who see everything; those who see only some are few."""
+    offered = found.of(project)
+    if offered is not found.everything:
+        return [rendered(each, known) for each in offered]
+    held, public = memory(request.cloud), known["public_url"]
+    if held.change != found.change or (public not in held.rendered and len(held.rendered) >= ADDRESSES):
+        held.change, held.rendered = found.change, {}
+    if public not in held.rendered:
+        held.rendered[public] = tuple(rendered(each, known) for each in offered)
+    return held.rendered[public]
+
+
+def rendered(offered: Offered, known: Mapping[str, str]) -> Rendered:
+    service = offered.service
+    reached = ((endpoint, expand(endpoint.url, known)) for endpoint in offered.endpoints)
+    return Rendered(
+        {"id": service.id.hex, "type": service.type, "name": service.name},
+        tuple(endpoint if url is None else place(endpoint, url) for endpoint, url in reached),
+    )
+
+
+def entry(each: Rendered, values: Mapping[str, str]) -> dict[str, Any]:
+    shown = []
+    for endpoint in each.endpoints:
+        if not isinstance(endpoint, Endpoint):
+            shown.append(endpoint)
+        elif (url := expand(endpoint.url, values)) is not None:
+            shown.append(place(endpoint, url))
+    return {**each.head, "endpoints": shown}
+
+
+def place(endpoint: Endpoint, url: str) -> dict[str, Any]:
+    named = {"name": endpoint.name} if endpoint.name else {}
     return {
-        "id": key,
-        "type": kind,
-        "name": name,
-        "description": "",
-        "enabled": True,
-        "links": self_link(request, "services", key),
-    }
-
-
-def endpoint_view(request: Request, endpoint: Endpoint) -> dict[str, Any]:
-    region = request.cloud.config.region
-    return {
+        **endpoint.extra,
+        **named,
         "id": endpoint.id.hex,
         "interface": endpoint.interface,
-        "region_id": region,
-        "region": region,
-        "service_id": endpoint.service.hex,
-        "url": endpoint.url,
-        "enabled": True,
-        "links": self_link(request, "endpoints", endpoint.id.hex),
+        "region_id": endpoint.region,
+        "region": endpoint.region,
+        "url": url,
     }
-
-
-def region_view(request: Request) -> dict[str, Any]:
-    region = request.cloud.config.region
-    return {
-        "id": region,
-        "description": "",
-        "parent_region_id": None,
-        "links": self_link(request, "regions", region),
-    }
-
-
-def every_endpoint(request: Request) -> Iterator[Endpoint]:
-    for kind, _, path in SERVED:
-        yield from endpoints(request, kind, path)
-
-
-class ServiceQuery(msgspec.Struct, frozen=True, kw_only=True):
-    name: str | None = None
-    type: str | None = None
-
-
-@SERVICE.operation("GET", "/v3/services", policy="identity:list_services", query=ServiceQuery)
-async def list_services(request: Request, query: ServiceQuery) -> dict[str, Any]:
-    shown = [
-        service_view(request, kind, name)
-        for kind, name, _ in SERVED
-        if query.type in (None, kind) and query.name in (None, name)
-    ]
-    return listed(request, "services", shown)
-
-
-@SERVICE.operation("GET", "/v3/services/{service}", policy="identity:get_service")
-async def show_service(request: Request, service: UUID) -> dict[str, Any]:
-    for kind, name, _ in SERVED:
-        if service_key(kind) == service:
-            return {"service": service_view(request, kind, name)}
-    raise NotFound("Service", service.hex)
-
-
-class EndpointQuery(msgspec.Struct, frozen=True, kw_only=True):
-    interface: str | None = None
-    service_id: str | None = None
-    region_id: str | None = None
-
-
-@SERVICE.operation("GET", "/v3/endpoints", policy="identity:list_endpoints", query=EndpointQuery)
-async def list_endpoints(request: Request, query: EndpointQuery) -> dict[str, Any]:
-    service = filter_key(query.service_id)
-    shown = [
-        endpoint_view(request, endpoint)
-        for endpoint in every_endpoint(request)
-        if query.interface in (None, endpoint.interface)
-        and service in (None, endpoint.service)
-        and query.region_id in (None, request.cloud.config.region)
-    ]
-    return listed(request, "endpoints", shown)
-
-
-@SERVICE.operation("GET", "/v3/endpoints/{endpoint}", policy="identity:get_endpoint")
-async def show_endpoint(request: Request, endpoint: UUID) -> dict[str, Any]:
-    for found in every_endpoint(request):
-        if found.id == endpoint:
-            return {"endpoint": endpoint_view(request, found)}
-    raise NotFound("Endpoint", endpoint.hex)
-
-
-@SERVICE.operation("GET", "/v3/regions", policy="identity:list_regions")
-async def list_regions(request: Request) -> dict[str, Any]:
-    return listed(request, "regions", [region_view(request)])
-
-
-@SERVICE.operation("GET", "/v3/regions/{region}", policy="identity:get_region")
-async def show_region(request: Request, region: str) -> dict[str, Any]:
-    if region != request.cloud.config.region:
-        raise NotFound("Region", region[:64])
-    return {"region": region_view(request)}
-
-
-@SERVICE.operation("POST", "/v3/services", policy="identity:create_service", status=201)
-async def create_service(request: Request) -> None:
-    raise Unsupported(FIXED)
-
-
-@SERVICE.operation("POST", "/v3/endpoints", policy="identity:create_endpoint", status=201)
-async def create_endpoint(request: Request) -> None:
-    raise Unsupported(FIXED)
-
-
-@SERVICE.operation("POST", "/v3/regions", policy="identity:create_region", status=201)
-async def create_region(request: Request) -> None:
-    raise Unsupported(FIXED)

@@ -1,21 +1,18 @@
 """/v3/domains."""
 
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from pileus.core.errors import Invalid
 from pileus.core.identity import domains as core
 from pileus.core.identity.records import Domain
-from pileus.faces.openstack.identity.refs import (
-    ShortName,
-    domain_id,
-    domain_key,
-    on,
-    paged,
-    self_link,
-    target,
-)
+from pileus.faces.openstack.identity.attributes import changes, extras, kept, text
+from pileus.faces.openstack.identity.filters import flag, names, part, shown
+from pileus.faces.openstack.identity.options import ProjectOptions, changed, given
+from pileus.faces.openstack.identity.refs import ShortName, domain_id, domain_key, self_link, target
 from pileus.faces.openstack.identity.service import SERVICE
 from pileus.faces.wire import Request
 
@@ -24,12 +21,17 @@ class CreateDomain(msgspec.Struct, frozen=True, kw_only=True):
     name: ShortName
     description: str | None = None
     enabled: bool = True
+    explicit_domain_id: str | None = None
+    tags: tuple[str, ...] = ()
+    options: ProjectOptions | UnsetType = UNSET
 
 
 class UpdateDomain(msgspec.Struct, frozen=True, kw_only=True):
     name: ShortName | UnsetType = UNSET
     description: str | UnsetType | None = UNSET
     enabled: bool | UnsetType = UNSET
+    tags: tuple[str, ...] | UnsetType = UNSET
+    options: ProjectOptions | UnsetType = UNSET
 
 
 class DomainQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,29 +44,29 @@ class DomainQuery(msgspec.Struct, frozen=True, kw_only=True):
 def view(request: Request, domain: Domain) -> dict[str, Any]:
     key = domain_id(domain.id)
     return {
+        **domain.extra,
         "id": key,
         "name": domain.name,
         "description": domain.description,
         "enabled": domain.enabled,
-        "tags": [],
-        "options": {},
+        "tags": list(domain.tags),
+        "options": domain.options,
         "links": self_link(request, "domains", key),
     }
 
 
 @SERVICE.operation("GET", "/v3/domains", policy="identity:list_domains", query=DomainQuery)
 async def list_all(request: Request, query: DomainQuery) -> dict[str, Any]:
-    enabled = on(query.enabled) if query.enabled is not None else None
-    found = await core.list_all(request.cloud, request.caller, name=query.name, enabled=enabled)
-    return paged(
-        request,
-        "domains",
-        found,
-        view,
-        lambda domain: domain_id(domain.id),
-        limit=query.limit,
-        marker=query.marker,
+    request.enforce("identity:list_domains", target(domain__id=request.caller.domain))
+    window = part(query.limit, query.marker)
+    want = core.DomainFilter(
+        name=query.name,
+        enabled=flag(query.enabled, "enabled"),
+        names=names(request),
+        within=request.caller.domain,
     )
+    found = await core.list_page(request.cloud, request.caller, want, window)
+    return shown(request, "domains", found, window, view)
 
 
 @SERVICE.operation(
@@ -75,8 +77,31 @@ async def list_all(request: Request, query: DomainQuery) -> dict[str, Any]:
     status=201,
 )
 async def create(request: Request, body: CreateDomain) -> dict[str, Any]:
-    want = core.CreateDomain(name=body.name, description=body.description or "", enabled=body.enabled)
+    want = core.CreateDomain(
+        name=body.name,
+        id=explicit(body.explicit_domain_id),
+        description=body.description or "",
+        enabled=body.enabled,
+        tags=body.tags,
+        options=given(body.options),
+        extra=await extras(request, "domain", CreateDomain),
+    )
     return {"domain": view(request, await core.create(request.cloud, request.caller, want))}
+
+
+def explicit(text: str | None) -> UUID | None:
+    """An id that the caller chose, in the one form that Keystone takes. Raises Invalid."""
+    if text is None:
+        return None
+    try:
+        key = UUID(text)
+    except ValueError:
+        key = None
+    if key is None or key.hex != text:
+        raise Invalid(
+            f"Invalid explicit_domain_id {text[:64]!r}: it must have 32 lower-case hexadecimal digits."
+        )
+    return key
 
 
 @SERVICE.operation("GET", "/v3/domains/{domain}", policy="identity:get_domain")
@@ -90,17 +115,23 @@ async def show(request: Request, domain: str) -> dict[str, Any]:
     "PATCH",
     "/v3/domains/{domain}",
     policy="identity:update_domain",
+    targeted=True,
     body=("domain", UpdateDomain),
 )
 async def update(request: Request, domain: str, body: UpdateDomain) -> dict[str, Any]:
-    want = core.UpdateDomain(name=body.name, description=text(body.description), enabled=body.enabled)
-    updated = await core.update(request.cloud, request.caller, domain_key(domain), want)
-    return {"domain": view(request, updated)}
-
-
-def text(value: str | UnsetType | None) -> str | UnsetType:
-    """Null stands for no text."""
-    return "" if value is None else value
+    key = domain_key(domain)
+    await core.require_known(request.cloud, key)
+    request.enforce("identity:update_domain")
+    extra = await changes(request, "domain", UpdateDomain, domain)
+    want = core.UpdateDomain(
+        name=body.name,
+        description=text(body.description),
+        enabled=body.enabled,
+        tags=body.tags,
+        options=changed(body.options),
+        extra=kept(extra),
+    )
+    return {"domain": view(request, await core.update(request.cloud, request.caller, key, want))}
 
 
 @SERVICE.operation("DELETE", "/v3/domains/{domain}", policy="identity:delete_domain", status=204)

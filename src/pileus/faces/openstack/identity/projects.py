@@ -1,4 +1,4 @@
-"""/v3/projects and their tags."""
+"""/v3/projects: Keystone shows a domain as a project too, which has no parent and is a domain."""
 
 from typing import Any
 from uuid import UUID
@@ -6,25 +6,30 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from pileus.core.errors import Invalid, NotFound, Unsupported
+from pileus.core.errors import Forbidden, Invalid, NotFound
+from pileus.core.identity import domains as core_domains
 from pileus.core.identity import projects as core
 from pileus.core.identity.domains import ROOT
-from pileus.core.identity.records import Project
-from pileus.faces.openstack.identity.domains import text
+from pileus.core.identity.listing import Found, Window
+from pileus.core.identity.records import Domain, Project
+from pileus.core.identity.tags import Wanted
+from pileus.faces.openstack.identity.attributes import changes, extras, kept, text
+from pileus.faces.openstack.identity.filters import asked, flag, names, part, shown
+from pileus.faces.openstack.identity.options import ProjectOptions, changed, given
 from pileus.faces.openstack.identity.refs import (
     ShortName,
     domain_id,
     domain_key,
     filter_key,
     known_key,
-    on,
-    paged,
     self_link,
     target,
-    url,
 )
 from pileus.faces.openstack.identity.service import SERVICE
 from pileus.faces.wire import Request
+
+Place = Project | Domain
+"""What stands under /v3/projects."""
 
 
 class CreateProject(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +40,7 @@ class CreateProject(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool = True
     is_domain: bool = False
     tags: tuple[str, ...] = ()
+    options: ProjectOptions | UnsetType = UNSET
 
 
 class UpdateProject(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,8 +48,10 @@ class UpdateProject(msgspec.Struct, frozen=True, kw_only=True):
     description: str | UnsetType | None = UNSET
     enabled: bool | UnsetType = UNSET
     tags: tuple[str, ...] | UnsetType = UNSET
-    domain_id: str | UnsetType = UNSET
+    options: ProjectOptions | UnsetType = UNSET
+    domain_id: str | UnsetType | None = UNSET
     parent_id: str | UnsetType | None = UNSET
+    is_domain: bool | UnsetType = UNSET
 
 
 class ProjectQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,48 +68,69 @@ class ProjectQuery(msgspec.Struct, frozen=True, kw_only=True):
     marker: str | None = None
 
 
-def view(request: Request, project: Project) -> dict[str, Any]:
-    key = project.id.hex
-    domain = domain_id(project.domain)
+def view(request: Request, place: Place) -> dict[str, Any]:
+    key = place_id(place)
     return {
+        **place.extra,
         "id": key,
-        "name": project.name,
-        "domain_id": domain,
-        "description": project.description,
-        "enabled": project.enabled,
-        "parent_id": project.parent.hex if project.parent else domain,
-        "is_domain": False,
-        "tags": list(project.tags),
-        "options": {},
+        "name": place.name,
+        "description": place.description,
+        "enabled": place.enabled,
+        "tags": list(place.tags),
+        "options": place.options,
+        **within(place),
         "links": self_link(request, "projects", key),
     }
 
 
-def target_of(project: Project) -> dict[str, str]:
-    return target(project__id=project.id, project__domain_id=project.domain)
+def within(place: Place) -> dict[str, Any]:
+    if isinstance(place, Domain):
+        return {"domain_id": None, "parent_id": None, "is_domain": True}
+    domain = domain_id(place.domain)
+    parent = place.parent.hex if place.parent else domain
+    return {"domain_id": domain, "parent_id": parent, "is_domain": False}
 
 
-async def found(request: Request, rule: str, project: UUID) -> Project:
-    """The project, when the rule lets the caller do this to it."""
-    held = await core.show(request.cloud, request.caller, project)
+def place_id(place: Place) -> str:
+    return domain_id(place.id) if isinstance(place, Domain) else place.id.hex
+
+
+def target_of(place: Place) -> dict[str, str]:
+    if isinstance(place, Domain):
+        return target(project__id=place.id)
+    return target(project__id=place.id, project__domain_id=place.domain)
+
+
+async def found(request: Request, rule: str, project: str) -> Place:
+    """The project, or the domain shown as one, when the rule lets the caller do this to it."""
+    key = domain_key(project)
+    held: Place
+    try:
+        held = await core.show(request.cloud, request.caller, key)
+    except (NotFound, Forbidden):
+        held = await _domain(request, rule, key)
     request.enforce(rule, target_of(held))
     return held
 
 
-def tagged(project: Project, query: ProjectQuery) -> bool:
-    """Whether the tags of a project pass the four filters."""
-    tags = set(project.tags)
+async def _domain(request: Request, rule: str, key: UUID) -> Domain:
+    """Raises NotFound in the words for a project, Forbidden for those who may not know."""
+    try:
+        return await core_domains.show(request.cloud, request.caller, key)
+    except NotFound:
+        request.enforce(rule, {})
+        raise NotFound("Project", key.hex) from None
 
-    def given(value: str | None) -> set[str] | None:
-        return None if value is None else set(value.split(","))
 
-    every, some = given(query.tags), given(query.tags_any)
-    not_every, none = given(query.not_tags), given(query.not_tags_any)
-    return (
-        (every is None or every <= tags)
-        and (some is None or bool(some & tags))
-        and (not_every is None or not not_every <= tags)
-        and (none is None or not none & tags)
+def tagged(query: ProjectQuery) -> Wanted:
+    def parts(value: str | None) -> frozenset[str] | None:
+        return None if value is None else frozenset(value.split(","))
+
+    return Wanted(
+        every=parts(query.tags),
+        some=parts(query.tags_any),
+        not_every=parts(query.not_tags),
+        none=parts(query.not_tags_any),
     )
 
 
@@ -109,31 +138,40 @@ def tagged(project: Project, query: ProjectQuery) -> bool:
 async def list_all(request: Request, query: ProjectQuery) -> dict[str, Any]:
     domain, parent = filter_key(query.domain_id), filter_key(query.parent_id)
     request.enforce("identity:list_projects", target(domain_id=domain or request.caller.domain))
-    of_domain = query.parent_id is not None and query.parent_id == domain_id(parent or ROOT)
+    window = part(query.limit, query.marker)
+    if flag(query.is_domain, "is_domain"):
+        return await list_domains(request, query, window)
     want = core.ProjectFilter(
         domain=domain,
         name=query.name,
-        enabled=on(query.enabled) if query.enabled is not None else None,
+        enabled=flag(query.enabled, "enabled"),
         parent=parent,
+        names=names(request),
+        tags=tagged(query),
+        within=request.caller.domain,
     )
-    shown = await core.list_all(request.cloud, request.caller, want)
-    if of_domain and not shown:
-        want = msgspec.structs.replace(want, domain=domain or parent, parent=None)
-        shown = [
-            project
-            for project in await core.list_all(request.cloud, request.caller, want)
-            if project.parent is None and project.domain == parent
-        ]
-    shown = [] if on(query.is_domain) else [project for project in shown if tagged(project, query)]
-    return paged(
+    return shown(
         request,
         "projects",
-        shown,
+        await core.list_page(request.cloud, request.caller, want, window),
+        window,
         view,
-        lambda project: project.id.hex,
-        limit=query.limit,
-        marker=query.marker,
     )
+
+
+async def list_domains(request: Request, query: ProjectQuery, window: Window) -> dict[str, Any]:
+    """Those that act as domains: they are in no domain, and under nothing."""
+    if query.domain_id is not None or query.parent_id is not None:
+        return shown(request, "projects", Found([]), window, view)
+    want = core_domains.DomainFilter(
+        name=query.name,
+        enabled=flag(query.enabled, "enabled"),
+        names=names(request),
+        tags=tagged(query),
+        within=request.caller.domain,
+    )
+    held = await core_domains.list_page(request.cloud, request.caller, want, window)
+    return shown(request, "projects", held, window, view)
 
 
 @SERVICE.operation(
@@ -144,33 +182,89 @@ async def list_all(request: Request, query: ProjectQuery) -> dict[str, Any]:
     status=201,
 )
 async def create(request: Request, body: CreateProject) -> dict[str, Any]:
+    extra = await extras(request, "project", CreateProject)
     if body.is_domain:
-        raise Unsupported("A project cannot act as a domain here; create a domain.")
-    domain, parent = _place(request, body)
-    request.enforce("identity:create_project", target(project__domain_id=domain))
-    want = core.CreateProject(
+        return {"project": view(request, await create_domain(request, body, extra))}
+    try:
+        domain, parent = _place(request, body)
+        request.enforce("identity:create_project", target(project__domain_id=domain))
+        want = core.CreateProject(
+            name=body.name,
+            domain=domain,
+            parent=parent,
+            description=body.description or "",
+            enabled=body.enabled,
+            tags=body.tags,
+            options=given(body.options),
+            extra=extra,
+        )
+        return {"project": view(request, await core.create(request.cloud, request.caller, want))}
+    except NotFound as error:
+        raise Invalid(f"Could not find {error.what.lower()}: {error.key}.") from None
+
+
+async def create_domain(request: Request, body: CreateProject, extra: dict[str, Any]) -> Domain:
+    request.enforce("identity:create_project", {})
+    if body.parent_id is not None or body.domain_id is not None:
+        raise Invalid("Only root projects are allowed to act as domains; leave out parent_id and domain_id.")
+    want = core_domains.CreateDomain(
         name=body.name,
-        domain=domain,
-        parent=parent,
         description=body.description or "",
         enabled=body.enabled,
         tags=body.tags,
+        options=given(body.options),
+        extra=extra,
     )
-    return {"project": view(request, await core.create(request.cloud, request.caller, want))}
+    return await core_domains.create(request.cloud, request.caller, want)
 
 
 def _place(request: Request, body: CreateProject) -> tuple[UUID, UUID | None]:
     """The domain (by default the caller's) and the parent; a parent that is the domain is none."""
     caller = request.caller
-    given = domain_key(body.domain_id) if body.domain_id is not None else None
-    parent = domain_key(body.parent_id) if body.parent_id is not None else None
-    domain = given or caller.domain or caller.project_domain or ROOT
+    named = domain_key(body.domain_id) if body.domain_id is not None else None
+    parent = known(body.parent_id) if body.parent_id is not None else None
+    domain = named or caller.domain or ROOT
     return domain, None if parent == domain else parent
 
 
+def known(text: str) -> UUID:
+    """A parent's id: of a project, or of the domain."""
+    return ROOT if text == domain_id(ROOT) else known_key(text, "Project")
+
+
 @SERVICE.operation("GET", "/v3/projects/{project}", policy="identity:get_project")
-async def show(request: Request, project: UUID) -> dict[str, Any]:
-    return {"project": view(request, await found(request, "identity:get_project", project))}
+async def show(request: Request, project: str) -> dict[str, Any]:
+    held = await found(request, "identity:get_project", project)
+    answer = view(request, held)
+    for one, other in (("parents_as_list", "parents_as_ids"), ("subtree_as_list", "subtree_as_ids")):
+        if asked(request, one) and asked(request, other):
+            raise Invalid(f"Cannot use {one} and {other} query params at the same time.")
+    wishes = ("parents_as_list", "parents_as_ids", "subtree_as_list", "subtree_as_ids")
+    if isinstance(held, Project) and any(asked(request, wish) for wish in wishes):
+        answer |= relatives(request, await core.family(request.cloud, request.caller, held.id))
+    return {"project": answer}
+
+
+def relatives(request: Request, family: core.Family) -> dict[str, Any]:
+    """Those around a project as far as they were asked for: in lists the caller's own, as ids all."""
+    found: dict[str, Any] = {}
+    for name, around in (("parents", family.above), ("subtree", family.below)):
+        if asked(request, f"{name}_as_list"):
+            found[name] = [{"project": view(request, one)} for one in around if one.id in family.own]
+    if asked(request, "parents_as_ids"):
+        ids: dict[str, Any] = {domain_id(family.project.domain): None}
+        for one in reversed(family.above):
+            ids = {one.id.hex: ids}
+        found["parents"] = ids
+    if asked(request, "subtree_as_ids"):
+        found["subtree"] = below(family.project.id, family.below)
+    return found
+
+
+def below(key: UUID, projects: list[Project]) -> dict[str, Any] | None:
+    """The ids under one, each with those under it; None for none."""
+    children = [one.id for one in projects if one.parent == key]
+    return {child.hex: below(child, projects) for child in children} or None
 
 
 @SERVICE.operation(
@@ -179,75 +273,40 @@ async def show(request: Request, project: UUID) -> dict[str, Any]:
     policy="identity:update_project",
     body=("project", UpdateProject),
 )
-async def update(request: Request, project: UUID, body: UpdateProject) -> dict[str, Any]:
+async def update(request: Request, project: str, body: UpdateProject) -> dict[str, Any]:
     held = await found(request, "identity:update_project", project)
-    if isinstance(body.domain_id, str) and domain_key(body.domain_id) != held.domain:
-        raise Invalid("A project cannot be moved to another domain; create one there.")
-    if isinstance(body.parent_id, str) and known_key(body.parent_id, "Project") != held.parent:
-        raise Invalid("A project cannot be moved under another parent; create one there.")
-    want = core.UpdateProject(
-        name=body.name, description=text(body.description), enabled=body.enabled, tags=body.tags
-    )
-    return {"project": view(request, await core.update(request.cloud, request.caller, project, want))}
+    extra = await changes(request, "project", UpdateProject, project)
+    refuse_moving(held, body)
+    fields: dict[str, Any] = {
+        "name": body.name,
+        "description": text(body.description),
+        "enabled": body.enabled,
+        "tags": body.tags,
+        "options": changed(body.options),
+        "extra": kept(extra),
+    }
+    updated: Place
+    if isinstance(held, Domain):
+        want = core_domains.UpdateDomain(**fields)
+        updated = await core_domains.update(request.cloud, request.caller, held.id, want)
+    else:
+        updated = await core.update(request.cloud, request.caller, held.id, core.UpdateProject(**fields))
+    return {"project": view(request, updated)}
+
+
+def refuse_moving(held: Place, body: UpdateProject) -> None:
+    """A project stays where it is. Raises Invalid, Forbidden."""
+    place = within(held)
+    if body.domain_id is not UNSET and body.domain_id != place["domain_id"]:
+        raise Invalid("Cannot change Domain ID; create a project there.")
+    if body.parent_id is not UNSET and body.parent_id != place["parent_id"]:
+        raise Forbidden("Update of `parent_id` is not allowed; create a project there.")
+    if body.is_domain is not UNSET and body.is_domain != place["is_domain"]:
+        raise Invalid("Update of `is_domain` is not allowed.")
 
 
 @SERVICE.operation("DELETE", "/v3/projects/{project}", policy="identity:delete_project", status=204)
-async def delete(request: Request, project: UUID) -> None:
-    await found(request, "identity:delete_project", project)
-    await core.delete(request.cloud, request.caller, project)
-
-
-class Tags(msgspec.Struct, frozen=True, kw_only=True):
-    tags: tuple[str, ...]
-
-
-async def retag(request: Request, project: UUID, tags: tuple[str, ...]) -> Project:
-    want = core.UpdateProject(tags=tags)
-    return await core.update(request.cloud, request.caller, project, want)
-
-
-def tags_view(request: Request, project: Project) -> dict[str, Any]:
-    links = {"self": url(request, "projects", project.id.hex, "tags"), "previous": None, "next": None}
-    return {"tags": list(project.tags), "links": links}
-
-
-@SERVICE.operation("GET", "/v3/projects/{project}/tags", policy="identity:list_project_tags")
-async def list_tags(request: Request, project: UUID) -> dict[str, Any]:
-    return tags_view(request, await found(request, "identity:list_project_tags", project))
-
-
-@SERVICE.operation("PUT", "/v3/projects/{project}/tags", policy="identity:update_project_tags", body=Tags)
-async def replace_tags(request: Request, project: UUID, body: Tags) -> dict[str, Any]:
-    await found(request, "identity:update_project_tags", project)
-    return tags_view(request, await retag(request, project, body.tags))
-
-
-@SERVICE.operation("DELETE", "/v3/projects/{project}/tags", policy="identity:delete_project_tags", status=204)
-async def delete_tags(request: Request, project: UUID) -> None:
-    await found(request, "identity:delete_project_tags", project)
-    await retag(request, project, ())
-
-
-@SERVICE.operation("GET", "/v3/projects/{project}/tags/{tag}", policy="identity:get_project_tag", status=204)
-async def check_tag(request: Request, project: UUID, tag: str) -> None:
-    held = await found(request, "identity:get_project_tag", project)
-    if tag not in held.tags:
-        raise NotFound("Project tag", tag[:64])
-
-
-@SERVICE.operation(
-    "PUT", "/v3/projects/{project}/tags/{tag}", policy="identity:create_project_tag", status=201
-)
-async def add_tag(request: Request, project: UUID, tag: str) -> None:
-    held = await found(request, "identity:create_project_tag", project)
-    await retag(request, project, (*held.tags, tag))
-
-
-@SERVICE.operation(
-    "DELETE", "/v3/projects/{project}/tags/{tag}", policy="identity:delete_project_tag", status=204
-)
-async def remove_tag(request: Request, project: UUID, tag: str) -> None:
-    held = await found(request, "identity:delete_project_tag", project)
-    if tag not in held.tags:
-        raise NotFound("Project tag", tag[:64])
-    await retag(request, project, tuple(kept for kept in held.tags if kept != tag))
+async def delete(request: Request, project: str) -> None:
+    held = await found(request, "identity:delete_project", project)
+    remove = core_domains.delete if isinstance(held, Domain) else core.delete
+    await remove(request.cloud, request.caller, held.id)

@@ -17,8 +17,8 @@ DEFAULT = "default"
 MAXIMUM = 1000
 """Of items in a page, as Keystone has it."""
 
-Name = Annotated[str, Meta(min_length=1, max_length=255)]
-ShortName = Annotated[str, Meta(min_length=1, max_length=64)]
+Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"\S")]
+ShortName = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"\S")]
 
 
 def domain_id(key: UUID) -> str:
@@ -91,7 +91,10 @@ def paged(
 
 def target(**values: UUID | None) -> dict[str, str]:
     """What a rule is held against: `user__domain_id` becomes `target.user.domain_id`. What is not there is left out,
-    for a rule must not find that nothing equals nothing."""
-    return {
+    for a rule must not find that nothing equals nothing. The user is there also as the `user_id` of the path."""
+    found = {
         f"target.{name.replace('__', '.')}": value.hex for name, value in values.items() if value is not None
     }
+    if "target.user.id" in found:
+        found["user_id"] = found["target.user.id"]
+    return found

@@ -7,10 +7,12 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from pileus.core.errors import NotFound
+from pileus.core.errors import Invalid
+from pileus.core.identity import options
 from pileus.core.identity import roles as core
 from pileus.core.identity.records import Role
-from pileus.faces.openstack.identity.domains import text
+from pileus.faces.openstack.identity.attributes import changes, extras, kept, text
+from pileus.faces.openstack.identity.filters import names, part, shown
 from pileus.faces.openstack.identity.refs import (
     Name,
     domain_id,
@@ -24,30 +26,40 @@ from pileus.faces.openstack.identity.service import SERVICE
 from pileus.faces.wire import Request
 
 
+class RoleOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    immutable: bool | UnsetType | None = UNSET
+
+
 class CreateRole(msgspec.Struct, frozen=True, kw_only=True):
     name: Name
     domain_id: str | None = None
     description: str | None = None
+    options: RoleOptions = RoleOptions()
 
 
 class UpdateRole(msgspec.Struct, frozen=True, kw_only=True):
     name: Name | UnsetType = UNSET
+    domain_id: str | UnsetType | None = UNSET
     description: str | UnsetType | None = UNSET
+    options: RoleOptions | UnsetType = UNSET
 
 
 class RoleQuery(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     domain_id: str | None = None
+    limit: int | None = None
+    marker: str | None = None
 
 
 def view(request: Request, role: Role) -> dict[str, Any]:
     key = role.id.hex
     return {
+        **role.extra,
         "id": key,
         "name": role.name,
         "domain_id": domain_id(role.domain) if role.domain else None,
-        "description": role.description,
-        "options": {"immutable": True} if role.domain is None and role.name in core.FIXED else {},
+        "description": role.description or None,
+        "options": core.options_of(role),
         "links": self_link(request, "roles", key),
     }
 
@@ -56,42 +68,78 @@ def brief(request: Request, role: Role) -> dict[str, Any]:
     return {"id": role.id.hex, "name": role.name, "links": self_link(request, "roles", role.id.hex)}
 
 
-@SERVICE.operation("GET", "/v3/roles", policy="identity:list_roles", query=RoleQuery)
+async def enforce(request: Request, verb: str, key: UUID) -> None:
+    """The rule about a role: another one about a domain's own. Raises NotFound for everybody, and Forbidden."""
+    held = await core.find(request.cloud, key)
+    domain = held.domain.hex if held.domain else None
+    about = {"target.role.name": held.name, "target.role.domain_id": domain}
+    own = held.domain is not None
+    request.enforce(f"identity:{verb}_domain_role" if own else f"identity:{verb}_role", about)
+
+
+@SERVICE.operation("GET", "/v3/roles", policy="identity:list_roles", targeted=True, query=RoleQuery)
 async def list_all(request: Request, query: RoleQuery) -> dict[str, Any]:
-    found = await core.list_all(
-        request.cloud, request.caller, name=query.name, domain=filter_key(query.domain_id)
+    domain = filter_key(query.domain_id)
+    request.enforce("identity:list_roles" if domain is None else "identity:list_domain_roles")
+    window = part(query.limit, query.marker)
+    found = await core.list_page(
+        request.cloud, request.caller, window, name=query.name, names=names(request), domain=domain
     )
-    return listed(request, "roles", [view(request, role) for role in found])
+    return shown(request, "roles", found, window, view)
 
 
-@SERVICE.operation("POST", "/v3/roles", policy="identity:create_role", body=("role", CreateRole), status=201)
+@SERVICE.operation(
+    "POST", "/v3/roles", policy="identity:create_role", targeted=True, body=("role", CreateRole), status=201
+)
 async def create(request: Request, body: CreateRole) -> dict[str, Any]:
-    domain = domain_key(body.domain_id) if body.domain_id is not None else None
-    want = core.CreateRole(name=body.name, domain=domain, description=body.description or "")
+    own = body.domain_id is not None
+    request.enforce("identity:create_domain_role" if own else "identity:create_role")
+    want = core.CreateRole(
+        name=body.name,
+        domain=domain_key(body.domain_id) if body.domain_id is not None else None,
+        description=body.description or "",
+        options=options.merged({}, msgspec.to_builtins(body.options)),
+        extra=await extras(request, "role", CreateRole),
+    )
     return {"role": view(request, await core.create(request.cloud, request.caller, want))}
 
 
-@SERVICE.operation("GET", "/v3/roles/{role}", policy="identity:get_role")
+@SERVICE.operation("GET", "/v3/roles/{role}", policy="identity:get_role", targeted=True)
 async def show(request: Request, role: UUID) -> dict[str, Any]:
+    await enforce(request, "get", role)
     return {"role": view(request, await core.show(request.cloud, request.caller, role))}
 
 
-@SERVICE.operation("PATCH", "/v3/roles/{role}", policy="identity:update_role", body=("role", UpdateRole))
+@SERVICE.operation(
+    "PATCH", "/v3/roles/{role}", policy="identity:update_role", targeted=True, body=("role", UpdateRole)
+)
 async def update(request: Request, role: UUID, body: UpdateRole) -> dict[str, Any]:
-    want = core.UpdateRole(name=body.name, description=text(body.description))
+    await enforce(request, "update", role)
+    extra = await changes(request, "role", UpdateRole, role.hex)
+    if body.domain_id is not UNSET:
+        held = await core.show(request.cloud, request.caller, role)
+        if (domain_key(body.domain_id) if isinstance(body.domain_id, str) else None) != held.domain:
+            raise Invalid("Update of `domain_id` is not allowed.")
+    want = core.UpdateRole(
+        name=body.name,
+        description=text(body.description),
+        options=UNSET if body.options is UNSET else msgspec.to_builtins(body.options),
+        extra=kept(extra),
+    )
     return {"role": view(request, await core.update(request.cloud, request.caller, role, want))}
 
 
-@SERVICE.operation("DELETE", "/v3/roles/{role}", policy="identity:delete_role", status=204)
+@SERVICE.operation("DELETE", "/v3/roles/{role}", policy="identity:delete_role", targeted=True, status=204)
 async def delete(request: Request, role: UUID) -> None:
+    await enforce(request, "delete", role)
     await core.delete(request.cloud, request.caller, role)
 
 
 @SERVICE.operation("GET", "/v3/role_inferences", policy="identity:list_role_inference_rules")
 async def list_inferences(request: Request) -> dict[str, Any]:
     known = await core.every(request.cloud, request.caller)
-    shown = [inference(request, role, known) for role in known.values() if role.implies]
-    return listed(request, "role_inferences", shown)
+    found = [inference(request, role, known) for role in known.values() if role.implies]
+    return listed(request, "role_inferences", found)
 
 
 def inference(request: Request, prior: Role, known: Mapping[UUID, Role]) -> dict[str, Any]:
@@ -114,15 +162,15 @@ async def imply(request: Request, prior: UUID, implied: UUID) -> dict[str, Any]:
 
 
 def pair(request: Request, roles: tuple[Role, Role]) -> dict[str, Any]:
-    shown = {"prior_role": brief(request, roles[0]), "implies": brief(request, roles[1])}
-    return {"role_inference": shown, "links": {"self": here(request)}}
+    found = {"prior_role": brief(request, roles[0]), "implies": brief(request, roles[1])}
+    return {"role_inference": found, "links": {"self": here(request)}}
 
 
 @SERVICE.operation("GET", "/v3/roles/{prior}/implies/{implied}", policy="identity:get_implied_role")
 async def show_implied(request: Request, prior: UUID, implied: UUID) -> dict[str, Any]:
     role = await core.show(request.cloud, request.caller, prior)
     if implied not in role.implies:
-        raise NotFound("Implied role", implied.hex)
+        raise core.Unimplied(prior, implied)
     return pair(request, (role, await core.show(request.cloud, request.caller, implied)))
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from pileus.core import limits
 from pileus.core.image.images import CONTAINER_FORMATS, DISK_FORMATS
 from pileus.faces.openstack.image.wire import SERVICE
 from pileus.faces.openstack.wire import public_url, rel
@@ -112,3 +113,11 @@ async def import_methods(request: Request) -> Response:
     """No import methods: content is sent with PUT .../file."""
     described = {"description": "Import methods available.", "type": "array", "value": []}
     return Response(200, {"import-methods": described})
+
+
+@SERVICE.operation("GET", "/v2/info/usage", policy="get_images")
+async def usage(request: Request) -> dict[str, Any]:
+    """What the project has of what is limited here: the number of its images."""
+    held = await limits.show(request.cloud, request.caller, request.caller.home, ("images",))
+    used, limit = held["images"]
+    return {"usage": {"image_count_total": {"limit": limit, "usage": used}}}

@@ -37,6 +37,7 @@ EXTENSIONS = {
     "provider": "Provider Network",
     "quota_details": "Quota details management support",
     "quotas": "Quota management support",
+    "quota-check-limit": "Quota engine limit check",
     "revision-if-match": "If-Match constraints based on revision_number",
     "router": "Neutron L3 Router",
     "security-group": "security-group",

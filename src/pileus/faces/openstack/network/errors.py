@@ -24,6 +24,7 @@ KINDS: Mapping[Kind, Words] = {
     Kind.QUOTA: (409, "OverQuota"),
     Kind.NO_CAPACITY: (409, "IpAddressGenerationFailure"),
     Kind.TOO_LARGE: (413, "HTTPRequestEntityTooLarge"),
+    Kind.TOO_MANY: (429, "TooManyRequests"),
     Kind.UNSUPPORTED: (400, "BadRequest"),
     Kind.UNAVAILABLE: (503, "ServiceUnavailable"),
 }
@@ -116,7 +117,8 @@ class NeutronErrors(Errors):
             return answer(code, WIRE.get(error.kind, "HTTPBadRequest"), error.public)
         if isinstance(error, QuotaExceeded):
             name = RESOURCES.get(error.resource, error.resource)
-            return answer(409, "OverQuota", f"Quota exceeded for resources: ['{name}'].")
+            more = f" {error.public}" if error.of else ""
+            return answer(409, "OverQuota", f"Quota exceeded for resources: ['{name}'].{more}")
         status, type_ = words(error)
         if type(error) is NotFound and error.what in MISSING:
             type_, text = MISSING[error.what]

@@ -17,6 +17,8 @@ from pileus.faces.wire.request import Request
 CORE = {name: resource for resource, name in RESOURCES.items()}
 LIMIT = integer(-1, 2_147_483_647)
 QUOTAS = f"{V2}/quotas"
+CHECK = "check_limit"
+"""With it no limit is set below what is used."""
 
 
 def view(held: Mapping[str, int]) -> Shown:
@@ -60,7 +62,7 @@ async def show_quota(request: Request, project: UUID) -> Shown:
 @SERVICE.operation("GET", f"{QUOTAS}/{{project}}/default", policy="get_quota")
 async def show_default(request: Request, project: UUID) -> Shown:
     own(request, project)
-    return {"quota": view(limits.defaults(LIMITED))}
+    return {"quota": view(await limits.defaults(request.cloud, LIMITED))}
 
 
 async def details(request: Request, project: UUID) -> Shown:
@@ -88,7 +90,7 @@ async def update_quota(request: Request, project: UUID, body: dict[str, Any]) ->
     wanted = body.get("quota")
     if not isinstance(wanted, dict):
         raise Invalid("Unable to find 'quota' in request body")
-    unknown = [name for name in wanted if name not in CORE and name not in ("tenant_id", "project_id")]
+    unknown = [name for name in wanted if name not in CORE and name not in ("tenant_id", "project_id", CHECK)]
     if unknown:
         raise Invalid(f"Unrecognized attribute(s) '{', '.join(unknown)}'")
     changes = {}
@@ -98,7 +100,10 @@ async def update_quota(request: Request, project: UUID, body: dict[str, Any]) ->
                 changes[resource] = LIMIT(wanted[name])
             except Unfit as error:
                 raise Invalid(f"Invalid input for {name}. Reason: {error}.") from None
-    await change(request.cloud, request.caller, project, changes)
+    checked = wanted.get(CHECK, False)
+    if not isinstance(checked, bool):
+        raise Invalid(f"Invalid input for {CHECK}. Reason: write true or false.")
+    await change(request.cloud, request.caller, project, changes, force=not checked)
     return await show_quota(request, project)
 
 

@@ -18,6 +18,7 @@ EXTENSIONS = {
     "os-availability-zone": "AvailabilityZones",
     "os-extended-services": "ExtendedServices",
     "os-extended-snapshot-attributes": "ExtendedSnapshotAttributes",
+    "os-quota-class-sets": "QuotaClasses",
     "os-quota-sets": "Quotas",
     "os-services": "Services",
     "os-snapshot-actions": "SnapshotActions",

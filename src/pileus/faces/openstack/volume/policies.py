@@ -60,6 +60,8 @@ POLICIES = {
     "volume_extension:quotas:show": READ,
     "volume_extension:quotas:update": ADMIN,
     "volume_extension:quotas:delete": ADMIN,
+    "volume_extension:quota_classes:get": ADMIN,
+    "volume_extension:quota_classes:update": ADMIN,
     "volume_extension:services:index": ADMIN,
     "limits_extension:used_limits": READ,
     "scheduler_extension:scheduler_stats:get_pools": ADMIN,

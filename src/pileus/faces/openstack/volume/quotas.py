@@ -48,7 +48,7 @@ async def show(request: Request, project: UUID) -> dict[str, Any]:
 )
 async def defaults(request: Request, project: UUID) -> dict[str, Any]:
     enforce(request, "volume_extension:quotas:show", project)
-    return {"quota_set": plain(core.defaults(RESOURCES)) | {"id": project.hex}}
+    return {"quota_set": plain(await core.defaults(request.cloud, RESOURCES)) | {"id": project.hex}}
 
 
 @service.operation(
@@ -58,6 +58,12 @@ async def defaults(request: Request, project: UUID) -> dict[str, Any]:
     body=("quota_set", dict[str, int | str]),
 )
 async def update(request: Request, project: UUID, body: Mapping[str, int | str]) -> dict[str, Any]:
+    await change(request.cloud, request.caller, project, limits_of(body))
+    return {"quota_set": await shown(request, project)}
+
+
+def limits_of(body: Mapping[str, int | str]) -> dict[str, int]:
+    """By the core's names. Raises Invalid."""
     limits: dict[str, int] = {}
     for name, value in body.items():
         if name in ("tenant_id", "project_id", "id"):
@@ -67,8 +73,7 @@ async def update(request: Request, project: UUID, body: Mapping[str, int | str])
             limits[NAMES[name]] = limit
         elif limit != FIXED.get(name, -1):
             raise Invalid(f"Quota {name[:60]} cannot be set to {limit}; {', '.join(NAMES)} can be limited.")
-    await change(request.cloud, request.caller, project, limits)
-    return {"quota_set": await shown(request, project)}
+    return limits
 
 
 def number(name: str, value: int | str) -> int:
@@ -83,6 +88,32 @@ def number(name: str, value: int | str) -> int:
 @service.operation("DELETE", "/os-quota-sets/{project}", policy="volume_extension:quotas:delete")
 async def delete(request: Request, project: UUID) -> None:
     await core.reset(request.cloud, request.caller, project, RESOURCES)
+
+
+CLASS = "/os-quota-class-sets/{name}"
+DEFAULT = "default"
+"""The one class that means something: what projects without limits of their own have."""
+
+
+@service.operation("GET", CLASS, policy="volume_extension:quota_classes:get")
+async def show_class(request: Request, name: str) -> dict[str, Any]:
+    held = plain(await core.defaults(request.cloud, RESOURCES))
+    return {"quota_class_set": held | {"id": name}}
+
+
+@service.operation(
+    "PUT",
+    CLASS,
+    policy="volume_extension:quota_classes:update",
+    body=("quota_class_set", dict[str, int | str]),
+)
+async def update_class(request: Request, name: str, body: Mapping[str, int | str]) -> dict[str, Any]:
+    if name != DEFAULT:
+        raise Invalid(
+            f"Quota class {name[:60]} is not used by anything; the defaults are the class {DEFAULT}."
+        )
+    await core.change_defaults(request.cloud, request.caller, limits_of(body))
+    return {"quota_class_set": plain(await core.defaults(request.cloud, RESOURCES))}
 
 
 @service.operation("GET", "/limits", policy="limits_extension:used_limits")

@@ -42,6 +42,7 @@ class Errors(wire.Faults):
             message = f"{what[:1].upper()}{what[1:]} {error.key} could not be found."
         if isinstance(error, QuotaExceeded) and error.resource in EXCEEDED:
             message = EXCEEDED[error.resource].format(limit=error.limit, used=error.used, wanted=error.wanted)
+            message += f" {error.public}" if error.of else ""
         fault: dict[str, Any] = {"code": code, "message": message}
         headers = {}
         if code == 413:

@@ -225,6 +225,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("invitation", schema=None) as batch_op:
         batch_op.create_index("ix_invitation_email", ["email"], unique=False)
+        batch_op.create_index("ix_invitation_token", ["token"], unique=False)
 
     op.create_table(
         "login_failure",
@@ -256,6 +257,14 @@ def upgrade() -> None:
     with op.batch_alter_table("login_provider", schema=None) as batch_op:
         batch_op.create_index("ix_login_provider_domain", ["domain"], unique=False)
 
+    op.create_table(
+        "mail",
+        sa.Column("id", UUID, autoincrement=False, nullable=False),
+        sa.Column("secret", TEXT, nullable=False),
+        sa.Column("operation", UUID, nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_mail")),
+    )
     op.create_table(
         "membership",
         sa.Column("id", UUID, autoincrement=False, nullable=False),
@@ -294,6 +303,15 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_oauth_consumer")),
     )
+    op.create_table(
+        "oauth_nonce",
+        sa.Column("id", UUID, autoincrement=False, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_oauth_nonce")),
+    )
+    with op.batch_alter_table("oauth_nonce", schema=None) as batch_op:
+        batch_op.create_index("ix_oauth_nonce_at", ["at"], unique=False)
+
     op.create_table(
         "oauth_request_token",
         sa.Column("id", UUID, autoincrement=False, nullable=False),
@@ -476,6 +494,7 @@ def upgrade() -> None:
         sa.Column("invitation", UUID, nullable=True),
         sa.Column("state", TEXT, nullable=False),
         sa.Column("reason", TEXT, nullable=False),
+        sa.Column("source", TEXT, nullable=False),
         sa.Column("user", UUID, nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
@@ -484,7 +503,9 @@ def upgrade() -> None:
     with op.batch_alter_table("registration", schema=None) as batch_op:
         batch_op.create_index("ix_registration_email", ["email"], unique=False)
         batch_op.create_index("ix_registration_expires_at", ["expires_at"], unique=False)
+        batch_op.create_index("ix_registration_source", ["source"], unique=False)
         batch_op.create_index("ix_registration_state", ["state"], unique=False)
+        batch_op.create_index("ix_registration_token", ["token"], unique=False)
 
     op.create_table(
         "second_factor",
@@ -492,6 +513,7 @@ def upgrade() -> None:
         sa.Column("provider", TEXT, nullable=False),
         sa.Column("secret", TEXT, nullable=False),
         sa.Column("confirmed", sa.Boolean(), nullable=False),
+        sa.Column("demanded", sa.Boolean(), nullable=False),
         sa.Column("last_step", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("user", name=op.f("pk_second_factor")),
@@ -553,6 +575,25 @@ def upgrade() -> None:
         batch_op.create_index("ix_unified_limit_project", ["project"], unique=False)
         batch_op.create_index("ix_unified_limit_registered", ["registered"], unique=False)
 
+    op.create_table(
+        "used_assertion",
+        sa.Column("id", TEXT, autoincrement=False, nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_used_assertion")),
+    )
+    with op.batch_alter_table("used_assertion", schema=None) as batch_op:
+        batch_op.create_index("ix_used_assertion_expires_at", ["expires_at"], unique=False)
+
+    op.create_table(
+        "verified_code",
+        sa.Column("id", TEXT, autoincrement=False, nullable=False),
+        sa.Column("email", TEXT, nullable=False),
+        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_verified_code")),
+    )
+    with op.batch_alter_table("verified_code", schema=None) as batch_op:
+        batch_op.create_index("ix_verified_code_expires_at", ["expires_at"], unique=False)
+
     with op.batch_alter_table("application_credential", schema=None) as batch_op:
         batch_op.add_column(sa.Column("access_rules", TEXT, nullable=True))
 
@@ -584,6 +625,9 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("trust", UUID, nullable=True))
         batch_op.add_column(sa.Column("application_credential", UUID, nullable=True))
         batch_op.add_column(sa.Column("access_token", TEXT, server_default="", nullable=False))
+        batch_op.add_column(
+            sa.Column("last_step", sa.BigInteger(), server_default=sa.text("0"), nullable=False)
+        )
         batch_op.add_column(sa.Column("extra", TEXT, server_default="{}", nullable=False))
         batch_op.alter_column("access", existing_type=sa.TEXT(), nullable=True)
         batch_op.create_index("ix_credential_kind_user", ["kind", "user"], unique=False)
@@ -599,9 +643,17 @@ def upgrade() -> None:
             sa.Column("locked", sa.Boolean(), server_default=sa.text("(false)"), nullable=False)
         )
         batch_op.add_column(sa.Column("account_role", UUID, nullable=True))
+        batch_op.add_column(sa.Column("api_access", sa.Boolean(), nullable=True))
         batch_op.add_column(sa.Column("network_domain", TEXT, server_default="", nullable=False))
         batch_op.add_column(sa.Column("options", TEXT, server_default="{}", nullable=False))
         batch_op.add_column(sa.Column("extra", TEXT, server_default="{}", nullable=False))
+
+    with op.batch_alter_table("quota_limit", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("description", TEXT, server_default="", nullable=False))
+        batch_op.create_index("ix_quota_limit_resource", ["resource"], unique=False)
+
+    with op.batch_alter_table("quota_usage", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("above", TEXT, server_default="[]", nullable=False))
 
     with op.batch_alter_table("revocation", schema=None) as batch_op:
         batch_op.add_column(sa.Column("chain", TEXT, server_default="", nullable=False))
@@ -620,10 +672,15 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("source", TEXT, server_default="sql", nullable=False))
         batch_op.add_column(sa.Column("external", TEXT, server_default="", nullable=False))
         batch_op.add_column(sa.Column("timezone", TEXT, server_default="", nullable=False))
+        batch_op.add_column(sa.Column("api_access", sa.Boolean(), nullable=True))
         batch_op.add_column(sa.Column("options", TEXT, server_default="{}", nullable=False))
         batch_op.add_column(sa.Column("extra", TEXT, server_default="{}", nullable=False))
         batch_op.add_column(sa.Column("password_expires_at", sa.BigInteger(), nullable=True))
+        batch_op.add_column(
+            sa.Column("own_password", sa.Boolean(), server_default=sa.text("(false)"), nullable=False)
+        )
         batch_op.add_column(sa.Column("active_at", sa.BigInteger(), nullable=True))
+        batch_op.create_index("ix_user_default_project", ["default_project"], unique=False)
         batch_op.create_index("ix_user_domain_source", ["domain", "source"], unique=False)
 
     # ### end Alembic commands ###

@@ -1,0 +1,19 @@
+"""Assertions that have let somebody in: none does so twice."""
+
+import hashlib
+from datetime import datetime
+
+from pileus.core.cloud import Cloud
+from pileus.core.identity.federation_records import UsedAssertion
+from pileus.core.identity.tokens import refused
+from pileus.store import lt
+
+
+async def use(cloud: Cloud, issuer: str, key: str, until: datetime) -> None:
+    """Raises Unauthenticated when it was used before. Kept as long as the assertion would be good."""
+    digest = hashlib.sha256(f"{issuer}\0{key}".encode()).hexdigest()
+    async with cloud.transaction() as tx:
+        await tx.rows.delete_where(UsedAssertion, lt("expires_at", cloud.now()))
+        if await tx.maybe(UsedAssertion, digest) is not None:
+            raise refused("the assertion was used before")
+        await tx.add(UsedAssertion(id=digest, expires_at=until))

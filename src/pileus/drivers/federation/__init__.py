@@ -1,0 +1,1 @@
+"""How others vouch for users: OpenID Connect and SAML."""

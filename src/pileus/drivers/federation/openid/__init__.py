@@ -1,0 +1,5 @@
+"""OpenID Connect over HTTP."""
+
+from pileus.drivers.federation.openid.provider import OpenIdClient
+
+__all__ = ["OpenIdClient"]

@@ -1,0 +1,1 @@
+"""Stores of values under keys, shared by several machines and quicker to ask than a database far away."""

@@ -1,0 +1,171 @@
+"""The LDAP driver against Debian's slapd, with OpenLDAP's schema and Active Directory's."""
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from pileus.drivers.directory.ldap import LdapDirectory
+from pileus.drivers.directory.protocol import Part, Settings
+from pileus.drivers.errors import Refused, Unreachable
+from tests.conformance.directory import DirectoryConformance
+from tests.integration.slapd import ACTIVE, ADMIN_PASSWORD, OPEN, Slapd, free_port
+from tests.integration.slapd import slapd as started
+
+EVERYTHING = {
+    f"{what}_allow_{verb}": True for what in ("user", "group") for verb in ("create", "update", "delete")
+}
+FIRST: dict[str, dict[str, Any]] = {
+    OPEN: {
+        "schema": "openldap",
+        "user_objectclass": "pileusPerson",
+        "user_id_attribute": "uid",
+        "user_name_attribute": "uid",
+        "group_name_attribute": "cn",
+    },
+    ACTIVE: {
+        "schema": "activedirectory",
+        "user_tree_dn": f"ou=Users,{ACTIVE}",
+        "group_tree_dn": f"ou=UserGroups,{ACTIVE}",
+        "user_pass_attribute": "userPassword",
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Slapd]:
+    with started() as made:
+        yield made
+
+
+@pytest.fixture
+def slapd(server: Slapd) -> Slapd:
+    server.empty()
+    return server
+
+
+@pytest.fixture(params=[OPEN, ACTIVE], ids=["openldap", "activedirectory"])
+def base(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def settings(slapd: Slapd, base: str, **more: Any) -> Settings:
+    given = {"url": slapd.url, "suffix": base, "user": f"cn=admin,{base}", "password": ADMIN_PASSWORD}
+    return Settings(**given | FIRST[base] | more)
+
+
+async def opened(wanted: Settings) -> AsyncIterator[LdapDirectory]:
+    made = LdapDirectory(wanted)
+    yield made
+    await made.close()
+
+
+class TestLdap(DirectoryConformance):
+    @pytest.fixture
+    async def directory(self, slapd: Slapd, base: str) -> AsyncIterator[LdapDirectory]:
+        async for made in opened(settings(slapd, base, **EVERYTHING)):
+            yield made
+
+    @pytest.fixture
+    async def read_only(self, slapd: Slapd, base: str) -> AsyncIterator[LdapDirectory]:
+        async for made in opened(settings(slapd, base)):
+            yield made
+
+    @pytest.fixture
+    async def away(self, slapd: Slapd, base: str) -> AsyncIterator[LdapDirectory]:
+        nobody = f"ldap://127.0.0.1:{free_port()}"
+        async for made in opened(settings(slapd, base, url=nobody)):
+            yield made
+
+    @pytest.fixture
+    def staff(self, base: str) -> Part:
+        return Part("GROUP", f"CN=Staff, ou=UserGroups,{base}")
+
+    @pytest.fixture
+    def users(self, base: str) -> Part:
+        return Part("OU", f"OU=users,{base}")
+
+
+async def test_long_lists_come_in_pages(slapd: Slapd):
+    people = "\n".join(
+        f"dn: uid=p{number},ou=Users,{OPEN}\nobjectClass: pileusPerson\nuid: p{number}\ncn: p\nsn: p\n"
+        for number in range(1200)
+    )
+    slapd.add(people, OPEN)
+    async for directory in opened(settings(slapd, OPEN, page_size=100)):
+        assert len(await directory.people()) == 1202
+
+
+async def test_groups_in_groups_count_where_they_nest(slapd: Slapd, base: str):
+    plain = "groupOfNames" if base == OPEN else "group"
+    outer = f"dn: cn=all,ou=UserGroups,{base}\nobjectClass: {plain}\ncn: all\nmember: cn=staff,ou=UserGroups,{base}\n"
+    slapd.add(outer, base)
+    part = Part("GROUP", f"cn=all,ou=UserGroups,{base}")
+    for nesting in (False, True):
+        async for directory in opened(settings(slapd, base, group_ad_nesting=nesting)):
+            alice = await directory.find(name="alice")
+            assert alice is not None
+            names = {"staff", "all"} if nesting else {"staff"}
+            assert {group.name for group in await directory.groups_of(alice.dn)} == names
+            members = {group.name: group.members for group in await directory.groups()}
+            assert members["all"] == ({alice.id} if nesting else frozenset())
+            assert [one.name for one in await directory.people(part)] == (["alice"] if nesting else [])
+            assert await directory.parts_of(alice.dn, [part]) == ([part] if nesting else [])
+
+
+async def test_a_group_may_say_who_is_enabled(slapd: Slapd):
+    emulated = settings(slapd, OPEN, user_enabled_emulation=True, **EVERYTHING)
+    async for directory in opened(emulated):
+        alice = await directory.find(name="alice")
+        assert alice is not None
+        assert not alice.enabled
+        assert (await directory.change_person(alice.dn, {"enabled": True})).enabled
+        assert {one.name: one.enabled for one in await directory.people()} == {"alice": True, "bob": False}
+        eve = await directory.add_person("eve", "apple", {})
+        assert eve.enabled
+        await directory.remove_person(eve.dn)
+        assert not (await directory.change_person(alice.dn, {"enabled": False})).enabled
+
+
+async def test_with_tls_the_server_must_be_known(slapd: Slapd):
+    ca = str(slapd.home / "ca.pem")
+    for more in ({"use_tls": True}, {"url": slapd.ldaps}):
+        async for directory in opened(settings(slapd, OPEN, tls_cacertfile=ca, **more)):
+            assert await directory.find(name="alice") is not None
+            alice = await directory.find(name="alice")
+            assert alice is not None
+            assert await directory.verify(alice.dn, "wonderland")
+        async for directory in opened(settings(slapd, OPEN, **more)):
+            with pytest.raises(Unreachable):
+                await directory.find(name="alice")
+        async for directory in opened(settings(slapd, OPEN, tls_req_cert="never", **more)):
+            assert await directory.find(name="alice") is not None
+
+
+async def test_the_next_server_is_asked_where_one_is_away(slapd: Slapd):
+    both = f"ldap://127.0.0.1:{free_port()}, {slapd.url}"
+    async for directory in opened(settings(slapd, OPEN, url=both)):
+        assert await directory.find(name="alice") is not None
+
+
+async def test_a_wrong_administrator_is_told_without_the_password(slapd: Slapd):
+    async for directory in opened(settings(slapd, OPEN, password="not-this-one")):
+        with pytest.raises(Refused) as refused:
+            await directory.check()
+        assert "not-this-one" not in str(refused.value)
+        assert slapd.url in str(refused.value)
+
+
+async def test_a_silent_server_is_given_up(slapd: Slapd):
+    import socket
+
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(1)
+        url = f"ldap://127.0.0.1:{deaf.getsockname()[1]}"
+        began = time.monotonic()
+        async for directory in opened(settings(slapd, OPEN, url=url, connection_timeout=1)):
+            with pytest.raises(Unreachable):
+                await directory.find(name="alice")
+        assert time.monotonic() - began < 30

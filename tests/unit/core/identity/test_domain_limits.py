@@ -1,0 +1,254 @@
+"""Limits of domains: charged with what is made below them, at one moment or not, on each database."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from pileus.config import Config
+from pileus.core import limits, quota, uses
+from pileus.core.caller import MANAGER, MEMBER, READER, Caller, system
+from pileus.core.cloud import Cloud
+from pileus.core.compute import server_groups
+from pileus.core.compute.records import Affinity, ServerGroup
+from pileus.core.errors import Forbidden, Invalid, QuotaExceeded
+from pileus.core.identity import domain_limits, domain_tree, domains, projects
+from pileus.core.identity.domains import ROOT
+from pileus.core.identity.records import Domain, ProjectKind
+from pileus.core.quota import UNLIMITED, Limit, Usage
+from pileus.store import open_store
+from tests import schema
+
+KIND = "server_groups"
+
+
+class Lab:
+    """ROOT > lab > annex, with two accounts in lab and two in annex."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.cloud, self.admin = cloud, system()
+        self.lab = self.annex = ROOT
+        self.accounts: list[UUID] = []
+
+    async def furnish(self) -> None:
+        async with self.cloud.transaction() as tx:
+            await tx.add(Domain(id=ROOT, name="Default", created_at=self.cloud.now()))
+        self.lab = await self.domain("lab", ROOT)
+        self.annex = await self.domain("annex", self.lab)
+        for number in range(4):
+            self.accounts.append(await self.account(f"a{number}", self.lab if number < 2 else self.annex))
+
+    async def domain(self, name: str, parent: UUID) -> UUID:
+        want = domains.CreateDomain(name=name, parent=parent)
+        return (await domains.create(self.cloud, self.admin, want)).id
+
+    async def account(self, name: str, domain: UUID) -> UUID:
+        want = projects.CreateProject(name=name, domain=domain, kind=ProjectKind.ACCOUNT)
+        made = await projects.create(self.cloud, self.admin, want)
+        await limits.change(self.cloud, self.admin, made.id, {KIND: UNLIMITED})
+        return made.id
+
+    async def make(self, number: int) -> UUID:
+        project = self.accounts[number % len(self.accounts)]
+        want = server_groups.Create(project=project, name=f"g{number}", affinity=Affinity.APART)
+        return (await server_groups.create(self.cloud, self.admin, want)).group.id
+
+    async def make_all(self, count: int) -> list[BaseException]:
+        """What was refused, and why."""
+        made = await asyncio.gather(*(self.make(n) for n in range(count)), return_exceptions=True)
+        refused = [each for each in made if isinstance(each, BaseException)]
+        assert all(isinstance(each, QuotaExceeded) for each in refused), refused
+        return refused
+
+    async def limit(self, domain: UUID, number: int, kind: str = KIND) -> None:
+        await domain_limits.change(self.cloud, self.admin, domain, {kind: number})
+
+    async def used(self, holder: UUID) -> int | None:
+        async with self.cloud.view() as look:
+            found = await look.maybe(Usage, holder, KIND)
+        return found.used if found else None
+
+    async def shown(self, domain: UUID) -> tuple[int, int]:
+        async with self.cloud.view() as look:
+            return (await domain_limits.usages(look, [domain]))[domain][KIND]
+
+    async def wrong(self) -> list[str]:
+        return [one.text for one in await uses.verify(self.cloud, self.admin)]
+
+
+@pytest.fixture
+async def lab(database_url: str, tmp_path: Path) -> AsyncIterator[Lab]:
+    await schema.create(database_url)
+    store = await open_store(database_url)
+    try:
+        made = Lab(Cloud(Config(state=tmp_path / "state"), store))
+        await made.furnish()
+        yield made
+    finally:
+        await store.close()
+
+
+async def test_of_64_creates_at_one_moment_a_domain_limited_to_10_takes_10(lab: Lab) -> None:
+    await lab.limit(lab.lab, 10)
+    refused = await lab.make_all(64)
+    assert len(refused) == 54
+    assert str(refused[0]) == (
+        "The quota of server_groups of domain lab, with all below it, is 10: 10 are used and 1 more were asked for. "
+        "Delete something, or let an administrator raise the quota of domain lab."
+    )
+    assert (await lab.used(lab.lab), await lab.shown(lab.lab)) == (10, (10, 10))
+    assert await lab.wrong() == []
+
+
+async def test_a_limit_that_comes_amid_creates_counts_each_of_them(lab: Lab) -> None:
+    limiting = asyncio.create_task(lab.limit(lab.lab, 1000))
+    assert await lab.make_all(32) == []
+    await limiting
+    assert await lab.used(lab.lab) == 32
+    assert await lab.wrong() == []
+
+
+async def test_the_limits_of_all_domains_above_hold(lab: Lab) -> None:
+    await lab.limit(lab.lab, 3)
+    await lab.limit(lab.annex, 1)
+    await lab.make(2)
+    with pytest.raises(QuotaExceeded, match="of domain annex"):
+        await lab.make(3)
+    await lab.make(0)
+    await lab.make(1)
+    with pytest.raises(QuotaExceeded, match="of domain lab"):
+        await lab.make(4)
+    assert (await lab.used(lab.annex), await lab.used(lab.lab)) == (1, 3)
+    assert await lab.wrong() == []
+
+
+async def test_what_is_given_back_is_free_in_the_domain_too(lab: Lab) -> None:
+    await lab.limit(lab.annex, 1)
+    group = await lab.make(2)
+    await server_groups.remove(lab.cloud, lab.admin, group)
+    await lab.make(3)
+    assert await lab.used(lab.annex) == 1
+
+
+async def test_an_account_made_after_the_limit_is_under_it(lab: Lab) -> None:
+    await lab.limit(lab.lab, 0)
+    lab.accounts = [await lab.account("late", await lab.domain("new", lab.annex))]
+    with pytest.raises(QuotaExceeded, match="of domain lab"):
+        await lab.make(0)
+
+
+async def test_without_a_limit_a_domain_keeps_no_sum(lab: Lab) -> None:
+    await lab.make_all(4)
+    assert (await lab.used(lab.lab), await lab.shown(lab.lab)) == (None, (4, UNLIMITED))
+    await lab.limit(lab.lab, 5)
+    assert (await lab.used(lab.lab), await lab.shown(lab.annex)) == (4, (2, 5))
+    await lab.limit(lab.lab, UNLIMITED)
+    assert (await lab.used(lab.lab), await lab.shown(lab.lab)) == (None, (4, UNLIMITED))
+    async with lab.cloud.view() as look:
+        assert [usage.above for usage in await look.list(Usage)] == [()] * 4
+
+
+async def test_a_domain_may_not_have_more_than_the_one_above(lab: Lab) -> None:
+    await lab.limit(lab.lab, 10)
+    with pytest.raises(Invalid, match="Domain lab has maximum allowed resource limit 10 for server_groups"):
+        await lab.limit(lab.annex, 11)
+    await lab.limit(lab.annex, 10)
+
+
+async def test_who_manages_a_domain_limits_what_is_below_it_within_its_own(lab: Lab) -> None:
+    await lab.limit(lab.lab, 10)
+    project, other = lab.accounts[0], lab.accounts[2]
+    boss = Caller(
+        user=lab.cloud.new_id(),
+        project=project,
+        domain=lab.lab,
+        visible=frozenset(lab.accounts),
+        roles=frozenset({MANAGER, MEMBER, READER}),
+    )
+    await limits.delegate(lab.cloud, boss, other, {KIND: 10})
+    with pytest.raises(Invalid, match="Domain lab has maximum"):
+        await limits.delegate(lab.cloud, boss, other, {KIND: 11})
+    with pytest.raises(Forbidden):
+        await limits.delegate(lab.cloud, boss, project, {KIND: 1})
+    await domain_limits.change(lab.cloud, boss, lab.annex, {KIND: 2})
+    with pytest.raises(Forbidden):
+        await domain_limits.change(lab.cloud, boss, lab.lab, {KIND: 2})
+
+
+async def test_projects_of_a_domain_are_counted_when_one_is_made(lab: Lab) -> None:
+    await lab.limit(lab.lab, 2, quota.PROJECTS)
+
+    async def project(number: int) -> None:
+        want = projects.CreateProject(name=f"p{number}", domain=(lab.lab, lab.annex)[number % 2])
+        await projects.create(lab.cloud, lab.admin, want)
+
+    made = await asyncio.gather(*(project(n) for n in range(8)), return_exceptions=True)
+    refused = [each for each in made if each is not None]
+    assert len(refused) == 6
+    assert all("The quota of projects of domain lab" in str(each) for each in refused)
+
+
+async def test_a_domain_that_goes_leaves_no_limit_and_no_sum(lab: Lab) -> None:
+    await lab.limit(lab.lab, 10)
+    await lab.limit(lab.annex, 5)
+    groups = [await lab.make(number) for number in (2, 3)]
+    for group in groups:
+        await server_groups.remove(lab.cloud, lab.admin, group)
+    await domains.update(lab.cloud, lab.admin, lab.annex, domains.UpdateDomain(enabled=False))
+    await domains.delete(lab.cloud, lab.admin, lab.annex)
+    async with lab.cloud.view() as look:
+        gone = {lab.annex, *lab.accounts[2:]}
+        assert not [row for row in await look.list(Limit) if row.project in gone]
+        assert not [row for row in await look.list(Usage) if row.project in gone]
+    assert (await lab.used(lab.lab), await lab.wrong()) == (0, [])
+
+
+async def test_a_wrong_number_is_found_and_repaired(lab: Lab) -> None:
+    await lab.limit(lab.lab, 10)
+    await lab.make_all(4)
+    async with lab.cloud.transaction() as tx:
+        for holder, number in ((lab.accounts[0], 7), (lab.lab, 2)):
+            row = await tx.get(Usage, holder, KIND)
+            await tx.rows.put(Usage(project=holder, resource=KIND, used=number, above=row.above))
+        await tx.rows.insert(Usage(project=lab.accounts[1], resource="images", used=3))
+        stray = await tx.one(ServerGroup, project=lab.accounts[2])
+        assert stray is not None
+        await tx.rows.delete(ServerGroup, stray.id)
+    assert sorted(await lab.wrong()) == [
+        "images of project a1: 3 recorded, 0 counted",
+        "server_groups of domain lab: 2 recorded, 3 counted",
+        "server_groups of project a0: 7 recorded, 1 counted",
+        "server_groups of project a2: 1 recorded, 0 counted",
+    ]
+    assert len(await uses.verify(lab.cloud, lab.admin, repair=True)) == 4
+    assert await lab.wrong() == []
+    assert await lab.used(lab.lab) == 3
+
+
+async def test_first_charges_at_one_moment_all_count(lab: Lab) -> None:
+    lab.accounts = lab.accounts[:1]
+    assert await lab.make_all(16) == []
+    assert await lab.used(lab.accounts[0]) == 16
+
+
+async def test_the_operators_default_holds_for_who_has_no_limit(lab: Lab) -> None:
+    await limits.change_defaults(lab.cloud, lab.admin, {KIND: 1})
+    await limits.reset(lab.cloud, lab.admin, lab.accounts[0], (KIND,))
+    await lab.make(0)
+    with pytest.raises(QuotaExceeded, match="The quota of server_groups is 1"):
+        await lab.make(0 + len(lab.accounts))
+    assert await limits.defaults(lab.cloud, (KIND,)) == {KIND: 1}
+
+
+async def test_a_domain_that_moves_takes_its_uses_along(lab: Lab) -> None:
+    other = await lab.domain("other", ROOT)
+    await lab.limit(lab.lab, 10)
+    await lab.limit(other, 10)
+    await lab.make_all(4)
+    await domain_tree.move(lab.cloud, lab.admin, lab.annex, other)
+    assert (await lab.used(lab.lab), await lab.used(other)) == (2, 2)
+    await lab.make(2)
+    assert (await lab.used(lab.lab), await lab.used(other)) == (2, 3)
+    assert await lab.wrong() == []
