@@ -18,7 +18,7 @@ down: ## stop the cloud that `make up` started; guests and data stay (make down 
 test: ## install what the tests need and run all of them
 	@tools/install run
 	@tools/install test
-	@.venv/bin/python -m pytest $(PYTEST)
+	@tools/test $(PYTEST)
 
 check: ## format, lint, types, layers
 	@tools/install test

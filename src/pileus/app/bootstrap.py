@@ -183,7 +183,7 @@ async def _places(tx: Tx) -> None:
 async def _external(tx: Tx, zone: Zone) -> None:
     """The external network on this machine: the host is its gateway, the pool begins at the tenth address."""
     now, cidr = tx.cloud.now(), tx.cloud.config.external
-    admin = await tx.one(Project, name="admin", domain=ROOT)
+    admin = await tx.one(Project, name=tx.cloud.config.admin_project, domain=ROOT)
     assert admin is not None
     network = await tx.add(
         Network(

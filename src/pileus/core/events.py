@@ -37,7 +37,7 @@ class Event(Record):
 
 ACTIONS = ("create", "update", "delete")
 
-SECRET = frozenset({"user_data"})
+SECRET = frozenset({"user_data", "verifier"})
 """Fields whose values never reach an event, besides those whose names say it."""
 
 TELLING = re.compile(

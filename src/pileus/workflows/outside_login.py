@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from pileus.core.cloud import Cloud
-from pileus.core.errors import NotFound, Unauthenticated
+from pileus.core.errors import NotFound, Unauthenticated, Unavailable
 from pileus.core.identity import secrets as vault
 from pileus.core.identity.federation import assertions, login_providers, providers, single_sign_on
 from pileus.core.identity.federation.login_providers import GITHUB
@@ -35,6 +35,8 @@ class Arrived(msgspec.Struct, frozen=True):
     users: list[User]
     provider: str
     subject: str
+    name: str
+    entity: str
 
 
 async def email_by_code(site: Site, name: str, code: str) -> str:
@@ -48,7 +50,9 @@ async def email_by_code(site: Site, name: str, code: str) -> str:
     except DriverError as error:
         raise failed(error, name) from error
     email = next(iter(claims.values.get("email", ())), "")
-    if not email or "false" in claims.values.get("email_verified", ()):
+    # Of GitHub's addresses only a verified one was taken; others say it of the one they name.
+    verified = provider.provider == GITHUB or "true" in claims.values.get("email_verified", ())
+    if not email or not verified:
         raise refused(f"{name} names no verified address")
     await login_providers.remember(site.cloud, name, code, email)
     return email
@@ -123,7 +127,7 @@ async def arrive(site: Site, journey: Journey, party: Party, message: bytes) -> 
     users = await single_sign_on.admitted(site.cloud, name, said.issuer)
     if not users:
         raise refused(f"{said.issuer} may let in nobody named {name[:100]}")
-    return Arrived(users, provider.id, said.subject)
+    return Arrived(users, provider.id, said.subject, name, said.issuer)
 
 
 async def leave(site: Site, provider: str, subject: str, party: Party) -> str:
@@ -141,10 +145,14 @@ async def leave(site: Site, provider: str, subject: str, party: Party) -> str:
 
 
 def sealed_name(cloud: Cloud, arrived: Arrived) -> str:
-    """What a later logout needs, for a cookie."""
-    return vault.of(cloud).encrypt(msgspec.json.encode([arrived.provider, arrived.subject]).decode())
+    """Who came, for a cookie: a later logout needs it, and going on as another user of the name."""
+    vouched = [arrived.provider, arrived.subject, arrived.name, arrived.entity]
+    return vault.of(cloud).encrypt(msgspec.json.encode(vouched).decode())
 
 
-def open_name(cloud: Cloud, sealed: str) -> tuple[str, str]:
-    """Provider and subject. Raises Unavailable for what is not ours."""
-    return msgspec.json.decode(vault.of(cloud).decrypt(sealed), type=tuple[str, str])
+def open_name(cloud: Cloud, sealed: str) -> tuple[str, str, str, str]:
+    """Provider, subject, and the name for which the entity has vouched. Raises Unauthenticated for what is not ours."""
+    try:
+        return msgspec.json.decode(vault.of(cloud).decrypt(sealed), type=tuple[str, str, str, str])
+    except (Unavailable, msgspec.DecodeError) as error:
+        raise refused("who came by SAML is not said by us") from error

@@ -4,21 +4,27 @@ from typing import Any
 
 import pytest
 
-from pileus.core.caller import ADMIN, system
+from pileus.core.caller import ADMIN, MANAGER, system
 from pileus.core.cloud import Cloud
-from pileus.core.identity import groups, login, trusts
+from pileus.core.errors import Forbidden
+from pileus.core.identity import directory_links, groups, login, projects, trusts
 from pileus.core.identity.assignments import Place, grant
+from pileus.core.identity.directory_links import Adopt
 from pileus.core.identity.login import ByPassword, Named, Wish
 from pileus.core.identity.records import Actor, Assignment, Domain, Role, Scope
+from pileus.core.identity.tenancy_records import DirectoryLink, RoleType
 from pileus.core.identity.tokens import NIL
+from pileus.drivers.directory.fake import FakeDirectory
 from pileus.faces.cloudstack.authentication import COOKIE, session_key
-from tests.contract.cloudstack.both import kernel
-from tests.contract.cloudstack.conftest import Stack
+from tests.contract.cloudstack.both import kernel, openstack
+from tests.contract.cloudstack.conftest import Stack, give
 from tests.contract.cloudstack.people import People, people
+from tests.contract.cloudstack.test_ldap import STAFF, fake, server
 from tests.contract.cloudstack.test_second_factor import SETUP, Clock, clock, equipped
 from tests.contract.cloudstack.visitors import Visitor, made
+from tests.contract.openstack.conftest import Person
 
-__all__ = ["clock", "kernel", "people"]
+__all__ = ["clock", "fake", "kernel", "openstack", "people", "server"]
 
 PERSON = {"firstname": "b", "lastname": "b", "email": "bob@example.org", "password": "secret"}
 
@@ -105,3 +111,51 @@ async def test_wrong_tokens_for_a_password_are_refused_alike(admin: Stack, kerne
             command="resetPassword", username="ann", token=token, password="better"
         )
         assert reply.status in (401, 431), reply.text
+
+
+async def test_the_manager_of_a_domain_cannot_lock_out_administrators_there(
+    people: People, cloud: Cloud
+) -> None:
+    admin, person = people["Admin"], people["User"].user
+    await give(cloud, system(), person.id, MANAGER, Place(Scope.DOMAIN, admin.user.domain))
+    proof = ByPassword(user=Named(id=person.id), password="secret")
+    wish = Wish(scope=Scope.DOMAIN, target=Named(id=admin.user.domain))
+    manager = (await login.authenticate(cloud, [proof], wish)).session.caller
+    with pytest.raises(Forbidden):
+        await projects.update(cloud, manager, admin.account.id, projects.UpdateProject(enabled=False))
+    with pytest.raises(Forbidden):
+        await projects.delete(cloud, manager, admin.account.id)
+
+
+async def test_a_locked_account_is_locked_in_every_api(
+    people: People, cloud: Cloud, openstack: Person
+) -> None:
+    admin = people["Admin"]
+    await admin.call("lockAccount", account="demo", domainid=admin.user.domain)
+    reply = await openstack.post("/volume/v3/volumes", json={"volume": {"size": 1}})
+    assert reply.status == 403, reply.text
+    assert (await openstack.get("/volume/v3/volumes")).status == 200
+
+
+async def test_no_link_and_no_import_brings_people_into_a_stronger_account(
+    people: People, cloud: Cloud, fake: FakeDirectory, server: dict[str, Any]
+) -> None:
+    admin, manager = people["Admin"], people["DomainAdmin"]
+    sent = {
+        "domainid": manager.user.domain,
+        "ldapdomain": STAFF,
+        "account": "resourceadmin",
+        "accounttype": 0,
+    }
+    await manager.refused("linkAccountToLdap", 531, **sent)
+    sent |= {"username": "alice"}
+    sent.pop("ldapdomain")
+    await admin.call("ldapCreateAccount", **sent)
+    caller = await login.caller_of(cloud, manager.user)
+    entry = await directory_links.person(cloud, caller, manager.user.domain, "alice")
+    assert entry is not None
+    want = Adopt(domain=manager.user.domain, account=manager.account.name, type=RoleType.USER)
+    with pytest.raises(Forbidden):
+        await directory_links.adopt(cloud, caller, entry, want)
+    async with cloud.view() as look:
+        assert await look.count(DirectoryLink) == 0

@@ -78,7 +78,7 @@ async def test_oauth_providers_are_registered_changed_and_removed(admin, anyone)
 
 async def test_a_code_logs_its_user_in_once(admin, addressed, openid, anyone, visitor):
     await admin.call("registerOauthProvider", **KEYCLOAK)
-    openid.codes["code"] = says(EMAIL)
+    openid.codes["code"] = says(EMAIL, email_verified=("true",))
     asked_for = (
         f"{ENDPOINT}?command=verifyOAuthCodeAndGetUser&provider=keycloak&secretcode=code&response=json"
     )
@@ -98,11 +98,12 @@ async def test_a_code_logs_its_user_in_once(admin, addressed, openid, anyone, vi
 @pytest.mark.parametrize(
     ("claims", "sent"),
     [
-        (says(EMAIL), {"email": "other@example.org"}),
-        (says(EMAIL), {"provider": "google"}),
-        (says(EMAIL), {"secretcode": "wrong"}),
-        (says("nobody@example.org"), {"email": "nobody@example.org"}),
+        (says(EMAIL, email_verified=("true",)), {"email": "other@example.org"}),
+        (says(EMAIL, email_verified=("true",)), {"provider": "google"}),
+        (says(EMAIL, email_verified=("true",)), {"secretcode": "wrong"}),
+        (says("nobody@example.org", email_verified=("true",)), {"email": "nobody@example.org"}),
         (says(EMAIL, email_verified=("false",)), {}),
+        (says(EMAIL), {}),
     ],
     ids=[
         "another address",
@@ -110,6 +111,7 @@ async def test_a_code_logs_its_user_in_once(admin, addressed, openid, anyone, vi
         "another code",
         "an unknown address",
         "an unverified address",
+        "an address of which that is not said",
     ],
 )
 async def test_what_the_provider_does_not_say_logs_nobody_in(admin, addressed, openid, anyone, claims, sent):
@@ -168,6 +170,11 @@ async def test_an_authorized_user_comes_in_by_saml_and_goes_out_again(
     visitor.key = visitor.jar["sessionkey"]
     (account,) = (await visitor.call("listAndSwitchSamlAccount"))["samluseraccount"]
     assert account["userName"] == name
+    told = visitor.jar["pileus_saml"]
+    for other in ("", "anything", begun["cookie"].partition("pileus_federation=")[2].partition(";")[0]):
+        visitor.jar["pileus_saml"] = other
+        assert (await visitor.ask("listAndSwitchSamlAccount")).status == 531
+    visitor.jar["pileus_saml"] = told
     switched = await visitor.call(
         "listAndSwitchSamlAccount", userid=account["userId"], domainid=account["domainId"]
     )

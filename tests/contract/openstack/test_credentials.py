@@ -242,3 +242,29 @@ async def test_pairs_go_with_their_user(admin):
     made = (await keep(admin, type="cert", blob="x", user_id=user)).json()["credential"]
     assert (await admin.delete(f"{V3}/users/{user}")).status == 204
     assert (await admin.get(f"{V3}/credentials/{made['id']}")).status == 404
+
+
+async def test_what_was_handed_on_makes_and_reads_no_codes(other, kernel):
+    """With a code one logs in as the user, who gave the program one role in one project."""
+    user, project = other.user.id.hex, other.project.id.hex
+    wanted = {"name": "program", "secret": "hidden", "roles": [{"name": "reader"}], "unrestricted": True}
+    path = f"{V3}/users/{user}/application_credentials"
+    made = (await other.post(path, json={"application_credential": wanted})).json()["application_credential"]
+    body = {
+        "methods": ["application_credential"],
+        "application_credential": {"id": made["id"], "secret": "hidden"},
+    }
+    program, _ = await login(Client(kernel), {"auth": {"identity": body}})
+    seed = base64.b32encode(b"k" * 20).decode()
+    codes_of_user = (await keep(other, type="totp", blob=seed, user_id=user, project_id=project)).json()
+    key = codes_of_user["credential"]["id"]
+    for place in (project, None):
+        fields = {"type": "totp", "blob": seed, "user_id": user, "project_id": place}
+        assert (await keep(program, **fields)).status == 403
+    kept = await keep(program, type="cert", blob=seed, user_id=user, project_id=project)
+    assert kept.status == 201
+    own = f"{V3}/credentials/{kept.json()['credential']['id']}"
+    assert (await program.patch(own, json={"credential": {"type": "totp"}})).status == 403
+    assert (await program.get(f"{V3}/credentials/{key}")).status == 403
+    listed = (await program.get(f"{V3}/credentials")).json()["credentials"]
+    assert key not in {credential["id"] for credential in listed}

@@ -442,7 +442,7 @@ async def test_a_user_of_this_cloud_goes_to_another_with_an_assertion(admin, clo
     assert described.headers["content-type"] == "text/xml"
     body = {"settings": {"saml_metadata": described.text}}
     assert (await admin.put("/console/identity-providers/sky/settings", json=body)).status == 200
-    here = f"http://cloud.test{F}/identity_providers/sky/protocols/saml2/auth"
+    here = f"{cloud.config.url}{F}/identity_providers/sky/protocols/saml2/auth"
     want = {"service_provider": {"auth_url": here, "sp_url": here}}
     assert (await admin.put(f"{F}/service_providers/sky", json=want)).status == 201
     identity = {"methods": ["token"], "token": {"id": admin.token}}

@@ -154,6 +154,7 @@ def _caller(token: Token, user: User, project: Project | None, roles: tuple[Role
         project_domain=project.domain if project else None,
         domain=token.target if token.scope is Scope.DOMAIN else None,
         system=token.scope is Scope.SYSTEM,
+        locked=project is not None and project.locked,
         roles=frozenset(role.name for role in roles),
     )
 

@@ -11,6 +11,7 @@ from pileus.core.cloud import Cloud, Look
 from pileus.core.errors import Conflict, Exists, Forbidden, Invalid
 from pileus.core.identity import (
     account_types,
+    account_users,
     accounts,
     authority,
     directory,
@@ -120,6 +121,7 @@ async def link_account(
         await _unused(tx, made)
         type, role = await power(tx, caller, want)
         account = await directory_login.account_for(tx, want.domain, want.account, type, role)
+        await accounts.managed(tx, caller, account.id, "directory_link.create")
         for old in await tx.list(DirectoryLink, domain=want.domain, account=account.id):
             raise Conflict(f"Account {account.name} is linked to {old.name} already; it has one link only.")
         await changed(tx)
@@ -172,6 +174,8 @@ async def adopt(cloud: Cloud, caller: Caller, entry: Entry, want: Adopt) -> tupl
         user = await shadows.keep(tx, binding, entry)
         if user is None:
             raise Exists(f"Another user named {entry.name} exists in this domain.")
+        if user.account not in (None, account.id):
+            await account_users.managed(tx, caller, user.id, "user.move")
         home = {"account": account.id, "default_project": account.id}
         user = await tx.put(replace(user, **home, timezone=want.timezone or user.timezone))
         await changed(tx)

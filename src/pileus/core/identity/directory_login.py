@@ -154,6 +154,7 @@ async def account_for(
         return held
     if held is not None:
         raise Exists(f"A project named {name} exists in this domain; there can be no such account.")
+    await tx.get(Domain, domain)  # whose limits nobody changes meanwhile
     made = Project(
         id=await new_ids.fresh(tx, id),
         domain=domain,

@@ -74,6 +74,8 @@ async def find(cloud: Cloud, caller: Caller, user: str, thing: str, *, reading: 
 
     Only administrators may ask about others. Raises NotFound, Forbidden, Invalid.
     """
+    if not caller.admin and user not in (caller.user.hex, str(caller.user), caller.user_name):
+        raise Forbidden("Only an administrator may ask about another user; ask about yourself.")
     async with cloud.view() as look:
         held = await _user(look, caller, user)
         if held.id != caller.user and not caller.admin:

@@ -24,6 +24,8 @@ log = structlog.get_logger("pileus.login")
 SPACE = UUID("0d2f6f0e-3c58-5f4f-8f0e-2b6c1f7d9a11")
 FORGOTTEN = timedelta(minutes=15)
 """After the last failure, unless the configuration locks for longer."""
+LONGEST_KEY = 200
+"""Characters kept of a key, which may be whatever somebody sent as a name."""
 USER, KEY, FACTOR, SOURCE, RESET = "user", "key", "factor", "source", "reset"
 
 
@@ -120,7 +122,7 @@ async def failed(
         for key in (*keys, *of_source(source)):
             held = await _held(tx, key)
             count = held.failures + 1 if held else 1
-            await tx.rows.put(LoginFailures(id=_id(key), key=key, failures=count, at=now))
+            await tx.rows.put(LoginFailures(id=_id(key), key=key[:LONGEST_KEY], failures=count, at=now))
     return refusal(reason, source, user)
 
 

@@ -115,7 +115,9 @@ async def answer(
             raise NotFound("Project", key)
         me = await tx.get(User, caller.user)
         for_whom = await _answering(tx, caller, me, account, user)
-        held = await _pending(tx, key, for_whom, token)
+        held = await tx.get(ProjectInvitation, (await _pending(tx, key, for_whom, token)).id)  # locked
+        if held.state is not State.PENDING:
+            raise Invalid(f"Unable to find invitation to the project={key}")
         late = accept and state_of(cloud, held) is State.EXPIRED
         if accept and not late:
             await _join(tx, project, held, for_whom)

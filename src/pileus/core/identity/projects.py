@@ -297,8 +297,14 @@ async def remove(tx: Tx, project: Project) -> None:
 
 
 async def _managed(tx: Tx, caller: Caller, key: UUID, verb: str) -> Project:
+    """Raises Forbidden. As with users, a domain's manager has no power over an account of administrators, whom it would
+    lock out by disabling that."""
     held = await tx.maybe(Project, key)
     await authority.require_manages(tx, caller, held.domain if held else None, verb)
     if held is None:
         raise NotFound("Project", key.hex)
+    if held.kind is ProjectKind.ACCOUNT and not caller.admin:
+        within = await authority.administrators(tx, await tx.list(User, account=key))
+        if within or await authority.administers(tx, key):
+            raise Forbidden(f"Account {held.name} is of administrators; only administrators may do {verb}.")
     return held

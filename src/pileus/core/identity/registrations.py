@@ -132,7 +132,8 @@ async def confirm(cloud: Cloud, token: str, *, name: str = "") -> Registration:
     Makes the account, or leaves it waiting for approval. Raises NotFound, Conflict when the name is taken.
     """
     async with cloud.transaction() as tx:
-        held = await tx.one(Registration, token=digest(token)) if token else None
+        found = await tx.one(Registration, token=digest(token)) if token else None
+        held = await tx.maybe(Registration, found.id) if found else None  # locked: it makes one account
         if (
             held is None
             or held.state is not RegistrationState.UNCONFIRMED

@@ -13,7 +13,7 @@ from pileus.core.identity.accounts import DETAILS
 from pileus.core.identity.records import Project, ProjectKind, User
 from pileus.core.listing import page
 from pileus.core.operations import Accepted
-from pileus.faces.cloudstack import limits, owners
+from pileus.faces.cloudstack import limits, owners, permissions
 from pileus.faces.cloudstack.account_names import account_id
 from pileus.faces.cloudstack.commands import Call, Done, Listed, command
 from pileus.faces.cloudstack.domains import DETAIL_WORDS, least
@@ -143,11 +143,13 @@ async def create(call: Call, params: CreateAccount) -> Project:
     """Creates an account with its first user."""
     if params.type is None and params.role is None:
         raise ApiError(PARAMETER, "Neither account type nor role ID is provided; name one of them.")
+    type_ = None if params.type is None else type_named(call, params.type)
+    await permissions.refuse_more(call, params.role, type_)
     want = accounts.CreateAccount(
         name=params.account or params.username,
         domain=params.domain or domains.ROOT,
         user=new_user(params),
-        type=None if params.type is None else type_named(call, params.type),
+        type=type_,
         role=params.role,
         network_domain=params.network_domain,
         details=params.details or {},
@@ -160,6 +162,7 @@ async def create(call: Call, params: CreateAccount) -> Project:
 @command("updateAccount", params=UpdateAccount, view=accounts_shown)
 async def update(call: Call, params: UpdateAccount) -> Project:
     """Changes an account: name, role, network domain, details."""
+    await permissions.refuse_more(call, params.role, None)
     access = key_access_named(call, params.key_access) if params.key_access else UNSET
     want = accounts.UpdateAccount(
         name=UNSET if params.name is None else params.name,

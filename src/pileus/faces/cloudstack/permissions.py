@@ -132,6 +132,18 @@ async def of_role(cloud: Cloud, look: Look, role: AccountRole, core: RoleType) -
     return kept.of_role[role.id, type_]
 
 
+async def refuse_more(call: Call, role: UUID | None, type_: RoleType | None) -> None:
+    """Nobody gives an account a role (or a type's default one) by which it could call more. Raises Forbidden."""
+    if call.admin or (role is None and type_ is None):
+        return
+    async with call.cloud.view() as look:
+        key = role or account_roles.DEFAULT[type_ or RoleType.USER]
+        given = await account_roles.find(look, key)
+        theirs = await of_role(call.cloud, look, given, lesser(given.type, RoleType(role_of(call.caller))))
+    if not theirs.within(call.allowed):
+        raise Forbidden(f"The role {given.name} allows commands that your own does not; give a lesser one.")
+
+
 def lesser(one: RoleType, other: RoleType) -> RoleType:
     return one if POWER[one] <= POWER[other] else other
 

@@ -49,7 +49,8 @@ def base(request: Request) -> str:
 
 
 def party(request: Request) -> Party:
-    here = f"{base(request)}/client/api"
+    """Us as we are configured, whatever host the request names (an assertion for another's address is none for us)."""
+    here = f"{request.cloud.config.url.rstrip('/')}/client/api"
     return Party(entity=f"{here}?command=getSPMetadata", consumer=f"{here}?command=samlSso")
 
 
@@ -122,7 +123,7 @@ async def sign_off(request: Request, sent: Sent) -> Response:
     where, sealed = "", jar(request, NAME_COOKIE)
     if sealed:
         try:
-            provider, subject = outside_login.open_name(request.cloud, sealed)
+            provider, subject, _, _ = outside_login.open_name(request.cloud, sealed)
             where = await outside_login.leave(request.site, provider, subject, party(request))
         except CoreError:
             where = ""  # the session here has ended whatever the provider's cookie is
@@ -155,7 +156,7 @@ async def switch(request: Request, sent: Sent) -> Bare:
     known = await by_session(request, sent)
     entity = await core.entity_of(request.cloud, known.user.id)
     others = await core.admitted(request.cloud, known.user.name, entity) if entity else []
-    if not others or not jar(request, NAME_COOKIE):
+    if not others or vouched(request) != (known.user.name, entity):
         raise ApiError(ACCOUNT, "Only authenticated saml users can request this API")
     if want.user is None or want.domain is None:
         return Bare({"count": len(others), "samluseraccount": await accounts(request, others, entity)})
@@ -163,6 +164,15 @@ async def switch(request: Request, sent: Sent) -> Bare:
         if user.id == want.user and user.domain == want.domain:
             return await entered(request, user, await keys.caller_of(request.cloud, user))
     raise ApiError(PARAMETER, "User account is not allowed to switch to the requested account")
+
+
+def vouched(request: Request) -> tuple[str, str]:
+    """The name with which this browser came by SAML, and the provider that said so; empty when it did not."""
+    try:
+        _, _, name, entity = outside_login.open_name(request.cloud, jar(request, NAME_COOKIE))
+    except Unauthenticated:
+        return "", ""
+    return name, entity
 
 
 async def accounts(request: Request, users: list[User], entity: str) -> list[dict[str, Any]]:

@@ -233,5 +233,5 @@ def test_rules_of_another_shape_are_refused(rules):
 
 
 def test_an_unknown_version_is_refused():
-    with pytest.raises(Invalid, match="1.0, 2.0, 3.0"):
+    with pytest.raises(Invalid, match=r"1\.0, 2\.0, 3\.0"):
         check([GOOD], "9.0")

@@ -9,7 +9,7 @@ import msgspec
 
 from pileus.core.cloud import Cloud, Look, Tx
 from pileus.core.errors import Exists, Invalid
-from pileus.core.identity import domains
+from pileus.core.identity import domain_limits, domains
 from pileus.core.identity.changes import changed
 from pileus.core.identity.domains import ROOT
 from pileus.core.identity.federation import evaluation, identities, protocols, providers
@@ -254,6 +254,7 @@ async def _project(tx: Tx, at: Door, wanted: ProjectRule) -> Project:
     held = await tx.one(Project, domain=domain, name=wanted.name)
     if held is not None:
         return held
+    await domain_limits.room_for_project(tx, domain)
     return await tx.add(
         Project(id=tx.cloud.new_id(), domain=domain, name=wanted.name[:64], created_at=tx.cloud.now())
     )

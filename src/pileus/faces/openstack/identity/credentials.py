@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from pileus.core.errors import Forbidden, Invalid, NotFound
 from pileus.core.identity import credentials as core
-from pileus.core.identity.credential_records import EC2, Credential
+from pileus.core.identity.credential_records import EC2, TOTP, Credential
 from pileus.core.identity.credentials import Bound
 from pileus.core.identity.listing import Found
 from pileus.faces.openstack.identity.attributes import changes, extras, kept
@@ -67,13 +67,16 @@ def bound(request: Request) -> Bound:
     )
 
 
-def within(request: Request, project: UUID | None) -> bool:
-    """A token that was handed on reaches only what is of its own project."""
-    return bound(request) == Bound() or project == request.caller.project
+def within(request: Request, project: UUID | None, kind: str = EC2) -> bool:
+    """A token that was handed on reaches only what is of its own project, and no codes: with those one logs in as the
+    user, who handed on less."""
+    if not session(request).delegated:
+        return True
+    return kind.lower() != TOTP and project is not None and project == request.caller.project
 
 
-def require_within(request: Request, project: UUID | None) -> None:
-    if not within(request, project):
+def require_within(request: Request, project: UUID | None, kind: str = EC2) -> None:
+    if not within(request, project, kind):
         raise Forbidden(
             "You are not authorized to perform the requested action: the credential's project is not that of the "
             "delegated token."
@@ -97,7 +100,7 @@ async def found(request: Request, rule: str, text: str) -> Credential:
     request.enforce(rule, target(credential__user_id=held.user if held else None))
     if held is None:
         raise NotFound("Credential", text[:64])
-    require_within(request, held.project)
+    require_within(request, held.project, held.kind)
     return held
 
 
@@ -118,7 +121,7 @@ async def list_all(request: Request, query: CredentialQuery) -> dict[str, Any]:
     seen = [
         credential
         for credential in page.items
-        if within(request, credential.project)
+        if within(request, credential.project, credential.kind)
         and request.allowed("identity:get_credential", target(credential__user_id=credential.user))
     ]
     return shown(request, "credentials", Found(seen, page.more), window, view)
@@ -137,7 +140,7 @@ async def create(request: Request, body: CreateCredential) -> dict[str, Any]:
     project = known_key(body.project_id, "Project") if body.project_id else None
     if body.type.lower() == EC2:
         refuse_restricted(request)
-    require_within(request, project)
+    require_within(request, project, body.type)
     want = core.Keep(
         kind=body.type,
         user=user,
@@ -171,6 +174,8 @@ async def update(request: Request, credential: str, body: UpdateCredential) -> d
     if body.project_id is not UNSET:
         project = known_key(body.project_id, "Project") if body.project_id else None
         require_within(request, project)
+    if isinstance(body.type, str):
+        require_within(request, held.project, body.type)
     want = core.Change(kind=body.type, user=user, blob=body.blob, project=project, extra=kept(extra))
     if "shown_id" in extra:
         raise Invalid("The attribute shown_id is our own; choose another name.")

@@ -53,8 +53,14 @@ class Returned(msgspec.Struct, frozen=True, kw_only=True):
 
 def service_party(request: Request) -> Party:
     """Us, as browsers' assertions reach us."""
-    consumer = url(request, *CONSUMER.split("/")[2:])
-    return Party(entity=url(request, "auth", "OS-FEDERATION", "saml2", "service"), consumer=consumer)
+    consumer = fixed(request, *CONSUMER.split("/")[2:])
+    return Party(entity=fixed(request, "auth", "OS-FEDERATION", "saml2", "service"), consumer=consumer)
+
+
+def fixed(request: Request, *parts: str) -> str:
+    """An address of ours as it is configured, whatever host the request names: an assertion that was made for somebody
+    else's address must not pass for one of ours because a request said so."""
+    return "/".join((f"{request.cloud.config.url.rstrip('/')}/identity/v3", *parts))
 
 
 async def token_answer(request: Request, issued: Issued) -> Response:
@@ -78,7 +84,7 @@ async def authenticate_by_post(request: Request, identity_provider: str, protoco
     at = await arrivals.door(request.cloud, identity_provider, protocol)
     if federated_login.speaks(at) != SAML or not enhanced(request):
         return await authenticate(request, identity_provider, protocol)
-    here = url(request, "OS-FEDERATION", "identity_providers", at.provider.id, "protocols", at.protocol.id)
+    here = fixed(request, "OS-FEDERATION", "identity_providers", at.provider.id, "protocols", at.protocol.id)
     party = Party(entity=service_party(request).entity, consumer=f"{here}/auth")
     issued = await federated_login.arrive_by_assertion(request.site, at, party, message, "")
     return await token_answer(request, issued)
