@@ -1,6 +1,8 @@
 // Tokens stand behind the # of the address: they reach this script and no server log.
 const given = new URLSearchParams(location.hash.slice(1));
 history.replaceState(null, "", location.pathname);
+// A link of a letter that is opened where this page is open already changes the part behind the # only.
+addEventListener("hashchange", () => location.reload());
 const find = (id) => document.getElementById(id);
 const [ask, confirm] = [find("ask"), find("confirm")];
 
