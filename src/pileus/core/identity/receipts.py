@@ -8,12 +8,13 @@ import msgspec
 
 from pileus.core.cloud import Cloud
 from pileus.core.errors import Unauthenticated
+from pileus.core.identity import options
 from pileus.core.identity.records import Domain, User
 from pileus.core.identity.tokens import EPOCH, METHODS, microseconds, refused
 from pileus.core.identity.tokens import of as tokens_of
 
 LASTS = timedelta(minutes=5)
-RULES, SWITCH = "multi_factor_auth_rules", "multi_factor_auth_enabled"
+RULES, SWITCH = options.MULTI_FACTOR_AUTH_RULES, options.MULTI_FACTOR_AUTH_ENABLED
 """Keystone's options of a user."""
 FORM = "receipt"
 

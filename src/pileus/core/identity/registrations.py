@@ -57,8 +57,8 @@ class Register(msgspec.Struct, frozen=True, kw_only=True):
     """The token of an invitation, where those are needed."""
 
 
-async def register(cloud: Cloud, want: Register, *, source: str = "") -> None:
-    """Ask for an account; a letter to the address says how to go on, or that there is one already.
+async def register(cloud: Cloud, want: Register, page: str, *, source: str = "") -> None:
+    """Ask for an account; a letter to the address says how to go on at the `page`, or that there is one already.
 
     Raises Unsupported (closed, or no mail), Invalid, TooMany; for an invitation that is not good, Forbidden.
     """
@@ -97,7 +97,7 @@ async def register(cloud: Cloud, want: Register, *, source: str = "") -> None:
                 expires_at=now + timedelta(seconds=cloud.config.registration_seconds),
             )
         )
-        await mail.post(tx, _known(cloud, want) if known else _asked(cloud, want, token))
+        await mail.post(tx, _known(cloud, want) if known else _asked(cloud, want, f"{page}#confirm={token}"))
     log.info("registration asked for", source=source)
 
 
@@ -259,8 +259,8 @@ async def _waiting(tx: Tx, caller: Caller, key: UUID, verb: str) -> Registration
     return held
 
 
-async def invite(cloud: Cloud, caller: Caller, email: str, domain: UUID = ROOT) -> Invitation:
-    """Leave for one address to register; the letter holds the link."""
+async def invite(cloud: Cloud, caller: Caller, email: str, page: str, domain: UUID = ROOT) -> Invitation:
+    """Leave for one address to register; the letter holds the link to the `page`."""
     mail.address(email)
     token = secrets.token_urlsafe(32)
     now = cloud.now()
@@ -278,7 +278,7 @@ async def invite(cloud: Cloud, caller: Caller, email: str, domain: UUID = ROOT) 
                 expires_at=now + lasting,
             )
         )
-        await mail.post(tx, _invitation(cloud, email, token))
+        await mail.post(tx, _invitation(cloud, email, f"{page}#invitation={token}&email={quote(email)}"))
     return made
 
 
@@ -306,17 +306,12 @@ def digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def link(cloud: Cloud, **values: str) -> str:
-    query = "&".join(f"{name}={quote(value, safe='')}" for name, value in values.items())
-    return f"{cloud.config.url.rstrip('/')}/console/register#{query}"
-
-
-def _asked(cloud: Cloud, want: Register, token: str) -> Letter:
+def _asked(cloud: Cloud, want: Register, link: str) -> Letter:
     return Letter(
         to=want.email,
         subject="Confirm your registration",
         text=f"Somebody, probably you, asked for an account at {cloud.config.url} with this address.\n"
-        f"To confirm, open this link:\n\n{link(cloud, confirm=token)}\n\n"
+        f"To confirm, open this link:\n\n{link}\n\n"
         "If it was not you, do nothing: no account is made.\n",
     )
 
@@ -347,10 +342,9 @@ def _refused(cloud: Cloud, held: Registration, reason: str) -> Letter:
     )
 
 
-def _invitation(cloud: Cloud, email: str, token: str) -> Letter:
+def _invitation(cloud: Cloud, email: str, link: str) -> Letter:
     return Letter(
         to=email,
         subject="You are invited",
-        text=f"You are invited to make an account at {cloud.config.url}. Open this link:\n\n"
-        f"{link(cloud, invitation=token, email=email)}\n",
+        text=f"You are invited to make an account at {cloud.config.url}. Open this link:\n\n{link}\n",
     )

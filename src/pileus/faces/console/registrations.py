@@ -14,6 +14,7 @@ from pileus.core.identity.registration_records import Invitation, Registration, 
 from pileus.faces.console.service import SERVICE
 from pileus.faces.wire import Kernel, Request, Response
 
+PATH = "/console/register"
 PAGE = Path(__file__).parent / "static" / "register.html"
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'"
 READ, DECIDE = "console:registrations:read", "console:registrations:decide"
@@ -50,7 +51,7 @@ class StateQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def mount(kernel: Kernel) -> None:
-    kernel.mount("/console/register", page)
+    kernel.mount(PATH, page)
 
 
 async def page(request: Request) -> Response:
@@ -64,6 +65,11 @@ async def page(request: Request) -> Response:
     return Response(200, PAGE.read_bytes(), headers, "text/html; charset=utf-8")
 
 
+def address(request: Request) -> str:
+    """Of the page, as letters name it: as configured, whatever host a request names."""
+    return f"{request.cloud.config.url.rstrip('/')}{PATH}"
+
+
 @SERVICE.operation("GET", "/registration", public=True)
 async def mode(request: Request) -> dict[str, Any]:
     """Whether, and how, visitors may register."""
@@ -74,7 +80,7 @@ async def mode(request: Request) -> dict[str, Any]:
 async def register(request: Request, body: Register) -> dict[str, Any]:
     """The same answer whatever is known of the name and the address."""
     want = core.Register(**msgspec.structs.asdict(body))
-    await core.register(request.cloud, want, source=request.client)
+    await core.register(request.cloud, want, address(request), source=request.client)
     return {"message": ASKED}
 
 
@@ -111,7 +117,7 @@ async def list_invitations(request: Request) -> dict[str, Any]:
 
 @SERVICE.operation("POST", "/invitations", policy=DECIDE, body=Invite, status=201)
 async def invite(request: Request, body: Invite) -> dict[str, Any]:
-    made = await core.invite(request.cloud, request.caller, body.email, body.domain or ROOT)
+    made = await core.invite(request.cloud, request.caller, body.email, address(request), body.domain or ROOT)
     return {"invitation": invitation_view(made)}
 
 

@@ -1,7 +1,7 @@
 """How Keystone names things: ids of 32 hex digits, the domain called `default`, links, and lists with links."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, TypeVar
+from collections.abc import Sequence
+from typing import Annotated, Any
 from uuid import UUID, uuid5
 
 from msgspec import Meta
@@ -9,9 +9,8 @@ from msgspec import Meta
 from pileus.core.errors import NotFound
 from pileus.core.identity.domains import ROOT
 from pileus.faces.openstack.wire import public_url
-from pileus.faces.wire import Request, page
+from pileus.faces.wire import Request
 
-T = TypeVar("T")
 DEFAULT = "default"
 """Keystone's id of its first domain, which clients have in their settings."""
 MAXIMUM = 1000
@@ -71,22 +70,6 @@ def here(request: Request) -> str:
 
 def listed(request: Request, name: str, shown: Sequence[Any]) -> dict[str, Any]:
     return {name: shown, "links": {"self": here(request), "previous": None, "next": None}}
-
-
-def paged(
-    request: Request,
-    name: str,
-    items: Sequence[T],
-    view: Callable[[Request, T], Mapping[str, Any]],
-    key: Callable[[T], str],
-    *,
-    limit: int | None,
-    marker: str | None,
-) -> dict[str, Any]:
-    cut = page(request, items, limit, MAXIMUM, key=key, marker=marker)
-    shown = listed(request, name, [view(request, item) for item in cut.items])
-    shown["links"]["next"] = cut.next
-    return shown
 
 
 def target(**values: UUID | None) -> dict[str, str]:
