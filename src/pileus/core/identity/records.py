@@ -68,7 +68,7 @@ class Source(StrEnum):
 
 @table(
     "user",
-    indexes=(("domain",), ("account",), ("default_project",), ("domain", "source")),
+    indexes=(("domain",), ("account",), ("default_project",), ("email",), ("domain", "source")),
     unique=(("domain", "name"),),
 )
 class User(Record):

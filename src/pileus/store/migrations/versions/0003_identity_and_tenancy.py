@@ -682,5 +682,6 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("active_at", sa.BigInteger(), nullable=True))
         batch_op.create_index("ix_user_default_project", ["default_project"], unique=False)
         batch_op.create_index("ix_user_domain_source", ["domain", "source"], unique=False)
+        batch_op.create_index("ix_user_email", ["email"], unique=False)
 
     # ### end Alembic commands ###
