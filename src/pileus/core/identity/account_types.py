@@ -5,13 +5,25 @@ resource administrator is told from a domain's administrator by the account's ow
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from pileus.core.caller import ADMIN, MANAGER, MEMBER
 from pileus.core.cloud import Look, Tx
-from pileus.core.errors import Invalid
+from pileus.core.errors import Exists, Invalid
+from pileus.core.identity import new_ids
 from pileus.core.identity.account_roles import DEFAULT
-from pileus.core.identity.records import Actor, Assignment, Project, Role, Scope, User
+from pileus.core.identity.changes import changed
+from pileus.core.identity.records import (
+    Actor,
+    Assignment,
+    Domain,
+    Project,
+    ProjectKind,
+    Role,
+    Scope,
+    User,
+)
 from pileus.core.identity.tenancy_records import AccountRole, RoleType
 from pileus.core.identity.tokens import NIL
 from pileus.store import Condition, all_of, any_of, eq, not_in
@@ -133,6 +145,41 @@ async def role_of(look: Look, type: RoleType | None, role: UUID | None) -> tuple
     if type is not RoleType.RESOURCE_ADMIN:
         return type, None
     return type, DEFAULT[type]
+
+
+async def found(
+    tx: Tx,
+    domain: UUID,
+    name: str,
+    type: RoleType,
+    role: UUID | None = None,
+    *,
+    id: UUID | None = None,
+    network_domain: str = "",
+    description: str = "",
+    extra: Mapping[str, Any] | None = None,
+) -> Project:
+    """A new account with the core's roles of its type, by whoever has seen to it that the caller may. Raises Exists for a
+    name that a project or an account of the domain has."""
+    if await tx.count(Project, domain=domain, name=name):
+        raise Exists(f"A project or account named {name} exists in this domain already; choose another name.")
+    await tx.get(Domain, domain)  # whose limits nobody changes meanwhile
+    made = await tx.add(
+        Project(
+            id=await new_ids.fresh(tx, id),
+            domain=domain,
+            name=name,
+            kind=ProjectKind.ACCOUNT,
+            account_role=role,
+            network_domain=network_domain,
+            description=description,
+            extra=dict(extra or {}),
+            created_at=tx.cloud.now(),
+        )
+    )
+    await grant(tx, made, type)
+    await changed(tx)
+    return made
 
 
 async def grant(tx: Tx, account: Project, type: RoleType) -> None:

@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 from pileus.core.caller import MANAGER, Caller
 from pileus.core.cloud import Cloud, Look, Tx
 from pileus.core.errors import Conflict, Exists, Forbidden, Invalid, NotFound
-from pileus.core.identity import account_types, authority, new_ids, tenants, users
+from pileus.core.identity import account_types, authority, tenants, users
 from pileus.core.identity.changes import changed
 from pileus.core.identity.records import Domain, Project, ProjectKind, User
 from pileus.core.identity.tenancy_records import RoleType
@@ -64,23 +64,17 @@ async def create(cloud: Cloud, caller: Caller, want: CreateAccount) -> tuple[Pro
     hashed = await users.hash_chosen(cloud, want.user.password)
     async with cloud.transaction(caller) as tx:
         type, role = await _allowed(tx, caller, want)
-        if await tx.count(Project, domain=want.domain, name=want.name):
-            raise Exists(f"The account {want.name} exists already in this domain; choose another name.")
-        account = await tx.add(
-            Project(
-                id=await new_ids.fresh(tx, want.id),
-                domain=want.domain,
-                name=want.name,
-                kind=ProjectKind.ACCOUNT,
-                account_role=role,
-                network_domain=want.network_domain,
-                extra={DETAILS: dict(want.details)} if want.details else {},
-                created_at=cloud.now(),
-            )
+        account = await account_types.found(
+            tx,
+            want.domain,
+            want.name,
+            type,
+            role,
+            id=want.id,
+            network_domain=want.network_domain,
+            extra={DETAILS: dict(want.details)} if want.details else {},
         )
-        await account_types.grant(tx, account, type)
         user = await users.add(tx, new_user(want.user, account), hashed)
-        await changed(tx)
     return account, user
 
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from pileus.core.cloud import Cloud, Tx
 from pileus.core.errors import Exists
-from pileus.core.identity import account_types, directory, directory_settings, new_ids, shadows
+from pileus.core.identity import account_types, directory, directory_settings, shadows
 from pileus.core.identity.changes import changed
 from pileus.core.identity.directory import Binding, Directory, Entry, Part, Team, group_id, user_id
 from pileus.core.identity.named import Named, find_domain
@@ -152,20 +152,6 @@ async def account_for(
     held = await tx.one(Project, domain=domain, name=name)
     if held is not None and held.kind is ProjectKind.ACCOUNT:
         return held
-    if held is not None:
-        raise Exists(f"A project named {name} exists in this domain; there can be no such account.")
-    await tx.get(Domain, domain)  # whose limits nobody changes meanwhile
-    made = Project(
-        id=await new_ids.fresh(tx, id),
-        domain=domain,
-        name=name,
-        kind=ProjectKind.ACCOUNT,
-        account_role=role,
-        network_domain=network_domain,
-        extra=dict(extra or {}),
-        created_at=tx.cloud.now(),
+    return await account_types.found(
+        tx, domain, name, type, role, id=id, network_domain=network_domain, extra=extra
     )
-    await tx.add(made)
-    await account_types.grant(tx, made, type)
-    await changed(tx)
-    return made

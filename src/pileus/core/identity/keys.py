@@ -7,8 +7,8 @@ import msgspec
 from pileus.core.caller import MEMBER, READER, Caller
 from pileus.core.cloud import Cloud
 from pileus.core.identity import login
-from pileus.core.identity.holding import actors, effective
-from pileus.core.identity.records import Assignment, Project, Scope, User
+from pileus.core.identity.holding import effective, places
+from pileus.core.identity.records import Project, Scope, User
 from pileus.store import any_of, eq
 
 
@@ -21,13 +21,12 @@ async def caller_of(cloud: Cloud, user: User, project: UUID | None = None) -> Ca
     reach = set(caller.visible or ())
     needed = MEMBER if MEMBER in caller.roles else READER
     async with cloud.view() as look:
-        acting = await actors(look, user.id)
-        for assignment in await look.list(Assignment, actor=acting, scope=Scope.PROJECT):
-            if assignment.target in reach or assignment.target == caller.project:
+        for scope, target in await places(look, user.id):
+            if scope is not Scope.PROJECT or target in reach or target == caller.project:
                 continue
-            roles = await effective(look, user.id, Scope.PROJECT, assignment.target)
+            roles = await effective(look, user.id, Scope.PROJECT, target)
             if any(role.name == needed for role in roles):
-                reach.add(assignment.target)
+                reach.add(target)
         if not reach:
             return caller
         held = await look.list(Project, any_of(eq("enabled", False), eq("locked", True)), id=tuple(reach))

@@ -15,23 +15,18 @@ import msgspec
 import structlog
 
 from pileus.core import mail
-from pileus.core.caller import MEMBER, Caller
+from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Tx
 from pileus.core.errors import Conflict, Forbidden, Invalid, NotFound, TooMany, Unsupported
-from pileus.core.identity import authority, password_policy, users
-from pileus.core.identity.changes import changed
+from pileus.core.identity import account_types, authority, password_policy, users
 from pileus.core.identity.domains import ROOT
 from pileus.core.identity.records import (
-    Actor,
-    Assignment,
     Domain,
     Project,
-    ProjectKind,
-    Role,
-    Scope,
     User,
 )
 from pileus.core.identity.registration_records import Invitation, Registration, RegistrationState
+from pileus.core.identity.tenancy_records import RoleType
 from pileus.core.mail import Letter
 from pileus.store import gt, lt
 
@@ -168,49 +163,19 @@ async def _use_invitation(tx: Tx, held: Registration) -> None:
 
 async def _make(tx: Tx, held: Registration) -> Registration:
     """The account, its user and the user's role; quota is the default one, for the project has none of its own."""
-    await tx.get(Domain, held.domain)  # whose limits nobody changes meanwhile
-    now, new = tx.cloud.now(), tx.cloud.new_id
-    account = await tx.add(
-        Project(
-            id=new(),
-            domain=held.domain,
-            name=held.name,
-            kind=ProjectKind.ACCOUNT,
-            description=held.organisation,
-            created_at=now,
-        )
+    account = await account_types.found(
+        tx, held.domain, held.name, RoleType.USER, description=held.organisation
     )
-    user = await tx.add(
-        User(
-            id=new(),
-            domain=held.domain,
-            name=held.name,
-            password=held.password,
-            account=account.id,
-            default_project=account.id,
-            email=held.email,
-            first_name=held.first_name,
-            last_name=held.last_name,
-            created_at=now,
-            password_at=now,
-            password_expires_at=password_policy.expiry(tx.cloud.config, {}, now, own=True),
-        )
+    want = users.CreateUser(
+        name=held.name,
+        domain=held.domain,
+        account=account.id,
+        default_project=account.id,
+        email=held.email,
+        first_name=held.first_name,
+        last_name=held.last_name,
     )
-    member = await tx.one(Role, name=MEMBER, domain=None)
-    if member is None:
-        raise NotFound("Role", MEMBER)
-    await tx.add(
-        Assignment(
-            id=new(),
-            actor=account.id,
-            actor_kind=Actor.ACCOUNT,
-            role=member.id,
-            scope=Scope.PROJECT,
-            target=account.id,
-            created_at=now,
-        )
-    )
-    await changed(tx)
+    user = await users.add(tx, want, held.password, own=True)
     done = msgspec.structs.replace(held, state=RegistrationState.DONE, token="", password="", user=user.id)
     return await tx.put(done)
 

@@ -107,8 +107,9 @@ async def create(cloud: Cloud, caller: Caller, want: CreateUser) -> User:
         return await add(tx, want, hashed)
 
 
-async def add(tx: Tx, want: CreateUser, hashed: str) -> User:
-    """The same in a transaction, by whoever has seen to it that the caller may, with the password's hash."""
+async def add(tx: Tx, want: CreateUser, hashed: str, *, own: bool = False) -> User:
+    """The same in a transaction, by whoever has seen to it that the caller may, with the password's hash; `own`: the
+    user chose that password."""
     now = tx.cloud.now()
     await _domain(tx, want.domain)
     for project in {want.account, want.default_project} - {None}:
@@ -117,7 +118,7 @@ async def add(tx: Tx, want: CreateUser, hashed: str) -> User:
     fields = msgspec.structs.asdict(want) | {"password": hashed, "options": options.merged({}, want.options)}
     fields["id"] = await new_ids.fresh(tx, want.id)
     known_as = fields.pop("known_as")
-    expires = password_policy.expiry(tx.cloud.config, want.options, now, own=False) if hashed else None
+    expires = password_policy.expiry(tx.cloud.config, want.options, now, own=own) if hashed else None
     made = await tx.add(
         User(created_at=now, password_at=now if hashed else None, password_expires_at=expires, **fields)
     )
