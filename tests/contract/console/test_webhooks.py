@@ -5,7 +5,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from uuid import UUID
 
@@ -147,33 +147,50 @@ async def test_a_try_that_was_cut_off_is_repeated(
     await dispatcher.stop()
 
 
-async def test_a_receiver_that_answers_drop_by_drop_is_cut_off_and_holds_nobody_up(
-    admin: Person, dispatcher: Dispatcher, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(delivering, "TRY_SECONDS", 0.3)
-    monkeypatch.setattr(delivering, "PAUSES", ())
+@asynccontextmanager
+async def dripping() -> AsyncIterator[Receiver]:
+    """A receiver whose answer never ends: a letter now and then, until the context is left."""
+    left = asyncio.Event()
 
     async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
-            while True:
+            while not left.is_set():
                 writer.write(b"H")
                 await writer.drain()
                 await asyncio.sleep(0.02)
+        writer.close()
 
-    slow = await asyncio.start_server(drip, "127.0.0.1", 0)
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
     try:
-        port = slow.sockets[0].getsockname()[1]
-        made = await hook(admin, Receiver(f"http://127.0.0.1:{port}/"))
-        other = await hook(admin, receiver)
-        for webhook in (made, other):
-            assert (await admin.post(f"{HOOKS}/{webhook['id']}/test")).status == 202
-        await until(lambda: len(receiver.got) == 1)
+        yield Receiver(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+    finally:
+        left.set()
+        server.close()
+
+
+async def test_a_receiver_that_answers_drop_by_drop_is_cut_off(
+    admin: Person, dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivering, "TRY_SECONDS", 0.3)
+    monkeypatch.setattr(delivering, "PAUSES", ())
+    async with dripping() as slow:
+        made = await hook(admin, slow)
+        assert (await admin.post(f"{HOOKS}/{made['id']}/test")).status == 202
         async with asyncio.timeout(DEADLINE):
             while (told := (await log(admin, made))[0])["state"] != "failed":
                 await asyncio.sleep(0.01)
         assert (told["tries"], told["status"]) == (1, None)
-    finally:
-        slow.close()
+
+
+async def test_a_receiver_that_answers_drop_by_drop_holds_nobody_up(
+    admin: Person, dispatcher: Dispatcher, receiver: Receiver
+) -> None:
+    async with dripping() as slow:
+        made, other = await hook(admin, slow), await hook(admin, receiver)
+        for webhook in (made, other):
+            assert (await admin.post(f"{HOOKS}/{webhook['id']}/test")).status == 202
+        await until(lambda: len(receiver.got) == 1)
+        assert (await log(admin, made))[0]["tries"] == 0
 
 
 async def test_what_waits_for_a_webhook_that_is_disabled_is_given_up(
