@@ -16,7 +16,7 @@ from pileus.app.bootstrap import bootstrap
 from pileus.config import Config
 from pileus.core import records  # noqa: F401 (declares every table)
 from pileus.core.cloud import Cloud
-from pileus.core.identity import secrets
+from pileus.core.identity.authentication import secrets
 from pileus.store import REGISTRY, Registry, create_all, open_store
 from tests.quick import MEMORY
 

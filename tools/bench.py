@@ -188,8 +188,8 @@ async def beside(cloud: Simulated) -> AsyncIterator[Cloud]:
 
 
 async def validation(cloud: Simulated) -> tuple[float, float]:
-    from pileus.core.identity import access
-    from pileus.core.identity import tokens as seals
+    from pileus.core.identity.authentication import tokens as seals
+    from pileus.core.identity.authorization import access
 
     async with beside(cloud) as known:
         count, fresh = 300, 0.0

@@ -9,8 +9,9 @@ import pytest_asyncio
 import structlog
 
 from pileus.core.caller import MANAGER, MEMBER, READER, system
-from pileus.core.identity import assignments, domains, roles, users
-from pileus.core.identity.assignments import Place
+from pileus.core.identity import domains, users
+from pileus.core.identity.authorization import assignments, roles
+from pileus.core.identity.authorization.assignments import Place
 from pileus.core.identity.records import Scope
 from pileus.faces.wire.service import Operation
 from tests import quick

@@ -21,10 +21,11 @@ from pileus.core import alerts
 from pileus.core.block.records import StoragePool
 from pileus.core.caller import ADMIN, MEMBER, system
 from pileus.core.cloud import Cloud
-from pileus.core.identity import credentials, domains, projects, secrets, tokens, users
-from pileus.core.identity.assignments import Place
-from pileus.core.identity.catalogue import service_key
+from pileus.core.identity import domains, projects, users
+from pileus.core.identity.authentication import credentials, secrets, tokens
+from pileus.core.identity.authorization.assignments import Place
 from pileus.core.identity.records import ProjectKind, Scope
+from pileus.core.identity.services.catalogue import service_key
 from pileus.core.operations import Operation
 from pileus.drivers.faults import Faulty
 from pileus.drivers.federation.fake import FakeOpenId

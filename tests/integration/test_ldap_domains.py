@@ -14,20 +14,12 @@ from pileus.config import Config, Ldap
 from pileus.core.caller import system
 from pileus.core.cloud import Cloud
 from pileus.core.errors import Unauthenticated, Unavailable
-from pileus.core.identity import (
-    directory,
-    directory_links,
-    directory_refresh,
-    directory_servers,
-    domain_settings,
-    domains,
-    groups,
-    passwords,
-    users,
-)
+from pileus.core.identity import domain_settings, domains, groups, users
+from pileus.core.identity.authentication import passwords
+from pileus.core.identity.directories import directory, directory_links, directory_refresh, directory_servers
 from pileus.core.identity.named import Named
 from pileus.core.identity.records import Domain, Membership, Project, User
-from pileus.core.identity.tenancy_records import RoleType
+from pileus.core.identity.tenancy.tenancy_records import RoleType
 from pileus.drivers.directory.ldap import LdapDirectory
 from pileus.store import open_store
 from pileus.workflows import directories

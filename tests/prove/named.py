@@ -14,11 +14,11 @@ from pileus.core.caller import system
 from pileus.core.compute import servers
 from pileus.core.compute.deploy import DiskWant, Source
 from pileus.core.compute.records import Server, Size
-from pileus.core.identity import accounts, domain_tree, tenants
-from pileus.core.identity.accounts import NewUser
 from pileus.core.identity.domains import ROOT
 from pileus.core.identity.records import Domain
-from pileus.core.identity.tenancy_records import RoleType
+from pileus.core.identity.tenancy import accounts, domain_tree, tenants
+from pileus.core.identity.tenancy.accounts import NewUser
+from pileus.core.identity.tenancy.tenancy_records import RoleType
 from pileus.core.image import exports, images
 from pileus.core.image.records import Image
 from pileus.core.network import ports

@@ -23,7 +23,7 @@ from pileus.core.block.records import StoragePool
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud
 from pileus.core.events import Event
-from pileus.core.identity import secrets
+from pileus.core.identity.authentication import secrets
 from pileus.core.identity.records import Project, User
 from pileus.core.image.records import Image, ImageState, Visibility
 from pileus.core.mark import CloudMark

@@ -16,9 +16,9 @@ from pileus.core.caller import ADMIN, MANAGER, MEMBER, READER, SERVICE
 from pileus.core.cloud import Cloud, Tx
 from pileus.core.compute import hosts
 from pileus.core.compute.records import Cluster, Host, Pod, Size, Zone
-from pileus.core.identity import account_roles, catalogue, unified_limits
-from pileus.core.identity import secrets as vault
-from pileus.core.identity.credential_records import CLOUDSTACK, EC2, Credential
+from pileus.core.identity import unified_limits
+from pileus.core.identity.authentication import secrets as vault
+from pileus.core.identity.authentication.credential_records import CLOUDSTACK, EC2, Credential
 from pileus.core.identity.domains import ROOT
 from pileus.core.identity.records import (
     Assignment,
@@ -29,6 +29,8 @@ from pileus.core.identity.records import (
     Scope,
     User,
 )
+from pileus.core.identity.services import catalogue
+from pileus.core.identity.tenancy import account_roles
 from pileus.core.image.records import ImageStoreRecord
 from pileus.core.network.records import Network, NetworkKind, Subnet
 from pileus.drivers.hypervisor.protocol import HostFacts

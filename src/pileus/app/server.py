@@ -25,7 +25,7 @@ from pileus.config import Config
 from pileus.core import mark, stream
 from pileus.core.block.records import StoragePool
 from pileus.core.cloud import Cloud
-from pileus.core.identity import directory
+from pileus.core.identity.directories import directory
 from pileus.core.image.records import ImageStoreRecord
 from pileus.core.placement import inventory
 from pileus.drivers.directory.ldap import LdapDirectory

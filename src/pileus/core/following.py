@@ -9,8 +9,8 @@ from pileus.core import stream
 from pileus.core.cloud import Cloud
 from pileus.core.errors import CoreError, Unauthenticated
 from pileus.core.events import Event, Filter, Wanted, allowed
-from pileus.core.identity import access
-from pileus.core.identity.access import Session
+from pileus.core.identity.authorization import access
+from pileus.core.identity.authorization.access import Session
 from pileus.core.identity.changes import change_count
 
 BEAT = 15.0

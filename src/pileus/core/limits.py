@@ -8,7 +8,8 @@ from pileus.core import quota
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud
 from pileus.core.errors import Forbidden, Invalid, NotFound
-from pileus.core.identity import authority, domain_limits
+from pileus.core.identity import domain_limits
+from pileus.core.identity.authorization import authority
 from pileus.core.identity.records import Project
 from pileus.core.quota import DEFAULTS, EVERYONE, HIGHEST, UNLIMITED, Limit
 

@@ -8,7 +8,7 @@ import msgspec
 
 from pileus.core.cloud import Cloud, Tx
 from pileus.core.errors import Invalid, Unsupported
-from pileus.core.identity import secrets as vault
+from pileus.core.identity.authentication import secrets as vault
 from pileus.store import Record, table
 
 MAX_ADDRESS = 254

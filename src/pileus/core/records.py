@@ -15,14 +15,11 @@ from pileus.core import (
 )
 from pileus.core.block import records as block
 from pileus.core.compute import records as compute
-from pileus.core.identity import (
-    catalogue_records,
-    credential_records,
-    federation_records,
-    registration_records,
-    tenancy_records,
-)
 from pileus.core.identity import records as identity
+from pileus.core.identity.authentication import credential_records
+from pileus.core.identity.federation import federation_records
+from pileus.core.identity.services import catalogue_records
+from pileus.core.identity.tenancy import registration_records, tenancy_records
 from pileus.core.image import records as image
 from pileus.core.network import records as network
 from pileus.core.placement import records as placement

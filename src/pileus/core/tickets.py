@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 
 from pileus.core.cloud import Cloud
 from pileus.core.errors import Unauthenticated
-from pileus.core.identity import access
-from pileus.core.identity.access import Session
-from pileus.core.identity.tokens import Token
+from pileus.core.identity.authentication.tokens import Token
+from pileus.core.identity.authorization import access
+from pileus.core.identity.authorization.access import Session
 from pileus.store import Record, lt, table
 
 SECONDS = 60

@@ -14,7 +14,8 @@ from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Look, Tx
 from pileus.core.compute.records import KeyPair, Server, ServerGroup
 from pileus.core.errors import NotFound
-from pileus.core.identity import authority, domain_limits
+from pileus.core.identity import domain_limits
+from pileus.core.identity.authorization import authority
 from pileus.core.identity.names import names
 from pileus.core.identity.records import Domain, Project, User
 from pileus.core.image.records import Image

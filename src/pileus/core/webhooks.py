@@ -13,7 +13,7 @@ from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Look
 from pileus.core.errors import Conflict, Invalid
 from pileus.core.events import ACTIONS, Event, Filter, Wanted
-from pileus.core.identity import secrets
+from pileus.core.identity.authentication import secrets
 from pileus.store import REGISTRY, Record, table
 
 MAX_NAME, MAX_URL, MAX_PER_PROJECT = 255, 2048, 50

@@ -9,7 +9,9 @@ import structlog
 
 from pileus.core import alerts, deliveries, stream
 from pileus.core.errors import CoreError
-from pileus.core.identity import directory_refresh, groups, tokens
+from pileus.core.identity import groups
+from pileus.core.identity.authentication import tokens
+from pileus.core.identity.directories import directory_refresh
 from pileus.drivers.errors import DriverError
 from pileus.reconcile import network, pools, servers, soundness
 from pileus.store import StoreError

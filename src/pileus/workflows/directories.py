@@ -8,9 +8,9 @@ import msgspec
 
 from pileus.core.cloud import Cloud
 from pileus.core.errors import Exists, Forbidden, Invalid, NotFound, Unavailable
-from pileus.core.identity import directory
-from pileus.core.identity.directory import Options
-from pileus.core.identity.directory_writes import READ_ONLY
+from pileus.core.identity.directories import directory
+from pileus.core.identity.directories.directory import Options
+from pileus.core.identity.directories.directory_writes import READ_ONLY
 from pileus.drivers.directory.protocol import (
     WITHOUT_EFFECT,
     Directory,

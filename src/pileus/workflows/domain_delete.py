@@ -5,9 +5,11 @@ from uuid import UUID
 from pileus.core.caller import system
 from pileus.core.cloud import Look, Tx
 from pileus.core.errors import CoreError
-from pileus.core.identity import authority, domain_tree, tenants, users
+from pileus.core.identity import users
+from pileus.core.identity.authorization import authority
 from pileus.core.identity.changes import changed
 from pileus.core.identity.records import Domain, Project, User
+from pileus.core.identity.tenancy import domain_tree, tenants
 from pileus.workflows.engine import Run, Step, Wait, Workflow, register
 
 PATIENCE = 86_400.0

@@ -13,13 +13,13 @@ import msgspec
 
 from pileus.core.cloud import Cloud
 from pileus.core.errors import Invalid, Unauthenticated, Unavailable
-from pileus.core.identity import login
-from pileus.core.identity import secrets as vault
+from pileus.core.identity.authentication import login
+from pileus.core.identity.authentication import secrets as vault
+from pileus.core.identity.authentication.login import Issued
+from pileus.core.identity.authentication.tokens import refused
 from pileus.core.identity.federation import arrivals, assertions, attributes, providers
 from pileus.core.identity.federation.arrivals import Door
-from pileus.core.identity.federation_records import IdentityProvider
-from pileus.core.identity.login import Issued
-from pileus.core.identity.tokens import refused
+from pileus.core.identity.federation.federation_records import IdentityProvider
 from pileus.drivers.errors import DriverError, Unreachable
 from pileus.drivers.federation.protocol import Assertion, Claims, Client
 from pileus.drivers.federation.protocol import Party as Party

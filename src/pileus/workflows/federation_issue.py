@@ -3,10 +3,10 @@
 import msgspec
 
 from pileus.core.errors import Unavailable
-from pileus.core.identity.access import Session
+from pileus.core.identity.authorization.access import Session
 from pileus.core.identity.federation import statements
+from pileus.core.identity.federation.federation_records import ServiceProvider
 from pileus.core.identity.federation.statements import Said
-from pileus.core.identity.federation_records import ServiceProvider
 from pileus.drivers.errors import DriverError
 from pileus.drivers.federation.protocol import KeyPair, Party, Statement
 from pileus.workflows.site import Site

@@ -17,7 +17,7 @@ from pileus.core.block.records import Volume
 from pileus.core.cloud import Cloud, Look
 from pileus.core.compute.pictures import Interface, Picture, by_id, pictures
 from pileus.core.compute.records import Server
-from pileus.core.identity import secrets
+from pileus.core.identity.authentication import secrets
 from pileus.core.network.records import FixedAddress, Subnet
 
 OPENSTACK_VERSIONS = (

@@ -7,13 +7,13 @@ import msgspec
 
 from pileus.core.cloud import Cloud
 from pileus.core.errors import NotFound, Unauthenticated, Unavailable
-from pileus.core.identity import secrets as vault
+from pileus.core.identity.authentication import secrets as vault
+from pileus.core.identity.authentication.tokens import refused
 from pileus.core.identity.federation import assertions, login_providers, providers, single_sign_on
+from pileus.core.identity.federation.federation_records import IdentityProvider
 from pileus.core.identity.federation.login_providers import GITHUB
-from pileus.core.identity.federation_records import IdentityProvider
 from pileus.core.identity.records import User
-from pileus.core.identity.tenancy_records import LoginProvider
-from pileus.core.identity.tokens import refused
+from pileus.core.identity.tenancy.tenancy_records import LoginProvider
 from pileus.drivers.errors import DriverError
 from pileus.drivers.federation.protocol import Claims, Client, Endpoints
 from pileus.drivers.federation.protocol import Party as Party

@@ -18,7 +18,7 @@ from pileus.core.errors import CoreError
 from pileus.core.identity import leftovers, projects, users
 from pileus.core.identity.changes import changed
 from pileus.core.identity.records import Project, User
-from pileus.core.identity.tenants import DELETE
+from pileus.core.identity.tenancy.tenants import DELETE
 from pileus.core.image import images
 from pileus.core.image.records import Image
 from pileus.core.network import addresses, groups, ports, removal, routers, subnets

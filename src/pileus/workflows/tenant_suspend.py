@@ -5,7 +5,7 @@ from pileus.core.cloud import Tx
 from pileus.core.compute import lifecycle
 from pileus.core.compute.records import Server, State
 from pileus.core.errors import CoreError
-from pileus.core.identity.tenants import SUSPEND
+from pileus.core.identity.tenancy.tenants import SUSPEND
 from pileus.workflows.engine import Run, Step, Wait, Workflow, register
 
 RESTING = frozenset(

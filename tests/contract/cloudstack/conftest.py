@@ -19,9 +19,11 @@ from pileus.config import Config
 from pileus.core.block.records import StoragePool
 from pileus.core.caller import MEMBER, Caller, system
 from pileus.core.cloud import Cloud
-from pileus.core.identity import credentials, domains, projects, roles, secrets, users
-from pileus.core.identity.assignments import Place, grant
-from pileus.core.identity.credential_records import CLOUDSTACK
+from pileus.core.identity import domains, projects, users
+from pileus.core.identity.authentication import credentials, secrets
+from pileus.core.identity.authentication.credential_records import CLOUDSTACK
+from pileus.core.identity.authorization import roles
+from pileus.core.identity.authorization.assignments import Place, grant
 from pileus.core.identity.records import Project, ProjectKind, Scope, User
 from pileus.core.image import images
 from pileus.core.image.records import Image, Visibility

@@ -7,11 +7,12 @@ import pytest
 
 from pileus.core.caller import MANAGER, system
 from pileus.core.cloud import Cloud
-from pileus.core.identity import account_roles, domains
-from pileus.core.identity.assignments import Place
+from pileus.core.identity import domains
+from pileus.core.identity.authorization.assignments import Place
 from pileus.core.identity.changes import changed
 from pileus.core.identity.records import Project, Scope
-from pileus.core.identity.tenancy_records import RoleType
+from pileus.core.identity.tenancy import account_roles
+from pileus.core.identity.tenancy.tenancy_records import RoleType
 from pileus.faces.wire import Kernel
 from tests.contract.cloudstack.conftest import Stack, account, give, stack
 

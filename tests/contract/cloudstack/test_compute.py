@@ -11,7 +11,7 @@ from pileus.core.cloud import Cloud
 from pileus.core.compute.records import Server
 from pileus.core.compute.records import State as ServerState
 from pileus.core.identity import domains, projects
-from pileus.core.identity.assignments import Place
+from pileus.core.identity.authorization.assignments import Place
 from pileus.core.identity.records import Scope
 from pileus.core.network import networks, subnets
 from pileus.core.network.networks import NetworkWant
@@ -28,7 +28,7 @@ VERBS = ("startVirtualMachine", "stopVirtualMachine", "rebootVirtualMachine", "d
 
 @pytest.fixture
 async def network(cloud: Cloud, member: Stack) -> str:
-    from pileus.core.identity.keys import caller_of
+    from pileus.core.identity.authentication.keys import caller_of
 
     caller = await caller_of(cloud, member.user)
     made = await networks.create(cloud, caller, NetworkWant(project=member.account.id, name="net"))

@@ -7,13 +7,16 @@ import pytest
 from pileus.core.caller import ADMIN, MANAGER, system
 from pileus.core.cloud import Cloud
 from pileus.core.errors import Forbidden
-from pileus.core.identity import directory_links, groups, login, projects, trusts
-from pileus.core.identity.assignments import Place, grant
-from pileus.core.identity.directory_links import Adopt
-from pileus.core.identity.login import ByPassword, Named, Wish
+from pileus.core.identity import groups, projects
+from pileus.core.identity.authentication import login
+from pileus.core.identity.authentication.login import ByPassword, Named, Wish
+from pileus.core.identity.authentication.tokens import NIL
+from pileus.core.identity.authorization.assignments import Place, grant
+from pileus.core.identity.delegation import trusts
+from pileus.core.identity.directories import directory_links
+from pileus.core.identity.directories.directory_links import Adopt
 from pileus.core.identity.records import Actor, Assignment, Domain, Role, Scope
-from pileus.core.identity.tenancy_records import DirectoryLink, RoleType
-from pileus.core.identity.tokens import NIL
+from pileus.core.identity.tenancy.tenancy_records import DirectoryLink, RoleType
 from pileus.drivers.directory.fake import FakeDirectory
 from pileus.faces.cloudstack.authentication import COOKIE, session_key
 from tests.contract.cloudstack.both import kernel, openstack

@@ -109,7 +109,7 @@ async def test_what_happens_by_itself_is_a_warning(
 async def test_no_event_is_listed_that_the_stream_hides(
     member: Stack, admin: Stack, worker: Worker, place: dict[str, str], cloud: Cloud
 ) -> None:
-    from pileus.core.identity.keys import caller_of
+    from pileus.core.identity.authentication.keys import caller_of
 
     key = await deployed(member, worker, place)
     caller = await caller_of(cloud, member.user)

@@ -8,7 +8,7 @@ import pytest
 from pileus.core.caller import MANAGER, system
 from pileus.core.cloud import Cloud
 from pileus.core.identity import domains
-from pileus.core.identity.assignments import Place
+from pileus.core.identity.authorization.assignments import Place
 from pileus.core.identity.records import Scope
 from pileus.faces.cloudstack.catalogue import CATALOGUE
 from pileus.faces.cloudstack.commands import COMMANDS

@@ -8,9 +8,10 @@ import pytest
 
 from pileus.core.caller import system
 from pileus.core.cloud import Cloud
-from pileus.core.identity import directory, directory_refresh, domains
+from pileus.core.identity import domains
+from pileus.core.identity.directories import directory, directory_refresh
 from pileus.core.identity.records import Domain, Project, User
-from pileus.core.identity.tenancy_records import DirectoryServer
+from pileus.core.identity.tenancy.tenancy_records import DirectoryServer
 from pileus.drivers.directory.fake import SUFFIX, FakeDirectory
 from pileus.drivers.directory.protocol import Settings
 from pileus.faces.wire import Kernel

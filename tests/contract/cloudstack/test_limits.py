@@ -9,9 +9,9 @@ import pytest
 from pileus.core.caller import MANAGER, system
 from pileus.core.cloud import Cloud
 from pileus.core.identity import domains
-from pileus.core.identity.assignments import Place
-from pileus.core.identity.catalogue import service_key
+from pileus.core.identity.authorization.assignments import Place
 from pileus.core.identity.records import Scope
+from pileus.core.identity.services.catalogue import service_key
 from pileus.core.identity.unified_limits import CHARGED
 from pileus.core.quota import DEFAULTS, Usage
 from pileus.faces.cloudstack.limits import LIMITS, kinds

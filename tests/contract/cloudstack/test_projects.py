@@ -8,7 +8,7 @@ import pytest
 
 from pileus.core.caller import system
 from pileus.core.cloud import Cloud
-from pileus.core.identity.assignments import Place
+from pileus.core.identity.authorization.assignments import Place
 from pileus.core.identity.records import Assignment, Project, Scope, User
 from pileus.core.mail import Mail, opened
 from pileus.workflows import tenant_delete, tenant_suspend

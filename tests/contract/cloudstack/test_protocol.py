@@ -10,7 +10,8 @@ from uuid import UUID
 
 from pileus.core.caller import system
 from pileus.core.cloud import Cloud
-from pileus.core.identity import tokens, users
+from pileus.core.identity import users
+from pileus.core.identity.authentication import tokens
 from pileus.faces.cloudstack.commands import COMMANDS
 from pileus.faces.cloudstack.rendering import xml
 from pileus.faces.cloudstack.sessions import ANONYMOUS

@@ -6,8 +6,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from pileus.core.cloud import Cloud
-from pileus.core.identity import account_roles
-from pileus.core.identity.tenancy_records import RoleType
+from pileus.core.identity.tenancy import account_roles
+from pileus.core.identity.tenancy.tenancy_records import RoleType
 from pileus.faces.cloudstack.commands import COMMANDS
 from pileus.faces.cloudstack.permissions import Memory
 from tests.contract.cloudstack.conftest import Stack

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from pileus.core.cloud import Cloud
-from pileus.core.identity import codes
-from pileus.core.identity.tenancy_records import SecondFactor
+from pileus.core.identity.authentication import codes
+from pileus.core.identity.tenancy.tenancy_records import SecondFactor
 from tests.contract.cloudstack.conftest import Stack
 from tests.contract.cloudstack.visitors import Visitor, client, made
 

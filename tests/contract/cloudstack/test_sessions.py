@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from pileus.core.cloud import Cloud
-from pileus.core.identity import tokens
+from pileus.core.identity.authentication import tokens
 from pileus.core.identity.records import User
-from pileus.core.identity.tenancy_records import PasswordReset
+from pileus.core.identity.tenancy.tenancy_records import PasswordReset
 from pileus.core.mail import Mail
 from pileus.core.operations import LIVE, Operation
 from pileus.drivers.mail.smtp import SmtpMailer

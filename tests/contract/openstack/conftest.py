@@ -19,8 +19,10 @@ from pileus.config import Config
 from pileus.core.block.records import StoragePool
 from pileus.core.caller import ADMIN, MEMBER, Caller, system
 from pileus.core.cloud import Cloud
-from pileus.core.identity import domains, projects, roles, secrets, tokens, users
-from pileus.core.identity.assignments import Place, grant
+from pileus.core.identity import domains, projects, users
+from pileus.core.identity.authentication import secrets, tokens
+from pileus.core.identity.authorization import roles
+from pileus.core.identity.authorization.assignments import Place, grant
 from pileus.core.identity.records import Project, Scope, User
 from pileus.drivers.hypervisor.protocol import HostFacts
 from pileus.drivers.hypervisor.simulator import SimulatedHypervisor

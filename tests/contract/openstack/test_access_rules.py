@@ -3,7 +3,8 @@
 import pytest
 
 from pileus.core.errors import Unauthenticated
-from pileus.core.identity import access, access_rules
+from pileus.core.identity.authorization import access
+from pileus.core.identity.delegation import access_rules
 from tests.asgi import Client
 from tests.contract.openstack.test_identity import NOBODY, TOKENS, V3, by_application, login
 

@@ -3,8 +3,8 @@
 from msgspec.structs import replace
 
 from pileus.app.bootstrap import bootstrap
-from pileus.core.identity import endpoint_filters
-from pileus.core.identity.catalogue import service_key
+from pileus.core.identity.services import endpoint_filters
+from pileus.core.identity.services.catalogue import service_key
 from tests.asgi import Client
 from tests.contract.openstack.conftest import Person
 from tests.contract.openstack.test_identity import NOBODY, V3, by_token, login

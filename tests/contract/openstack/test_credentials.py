@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from pileus.core.identity import codes
+from pileus.core.identity.authentication import codes
 from pileus.core.identity.records import User
 from tests.asgi import Client
 from tests.contract.openstack.logins import NOBODY, V3, login, make

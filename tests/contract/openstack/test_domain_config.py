@@ -5,8 +5,8 @@ from msgspec.structs import replace
 
 from pileus.core.events import Event
 from pileus.core.identity import domain_settings
-from pileus.core.identity.catalogue_records import DomainSetting
 from pileus.core.identity.records import Domain
+from pileus.core.identity.services.catalogue_records import DomainSetting
 from tests.contract.openstack.test_identity import NOBODY, V3
 
 WHOLE = {

@@ -182,7 +182,8 @@ async def test_the_effective_list_names_group_place_and_prior_role(admin, other,
 
 async def test_what_an_account_was_given_is_shown_of_each_of_its_users(admin, cloud, other):
     from pileus.core.caller import system
-    from pileus.core.identity import assignments, roles, users
+    from pileus.core.identity import users
+    from pileus.core.identity.authorization import assignments, roles
     from pileus.core.identity.records import Actor, Scope
 
     account = other.project.id

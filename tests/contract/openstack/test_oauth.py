@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from oauthlib.oauth1 import Client as Signer
 
 from pileus.core.events import Event
-from pileus.core.identity.credential_records import UsedNonce
-from pileus.core.identity.federation_records import Mapping
+from pileus.core.identity.authentication.credential_records import UsedNonce
+from pileus.core.identity.federation.federation_records import Mapping
 from tests.asgi import Client
 from tests.contract.openstack.test_identity import NOBODY, TOKENS, V3
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from pileus.core.identity import codes
+from pileus.core.identity.authentication import codes
 from pileus.core.identity.records import Scope
 from tests.asgi import Client
 from tests.contract.openstack.conftest import token

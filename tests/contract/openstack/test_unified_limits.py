@@ -7,7 +7,7 @@ import pytest
 from pileus.core.caller import READER, system
 from pileus.core.cloud import Cloud
 from pileus.core.identity import domains
-from pileus.core.identity.assignments import Place
+from pileus.core.identity.authorization.assignments import Place
 from pileus.core.identity.records import Scope
 from pileus.core.identity.unified_limits import CHARGED
 from tests.asgi import Client

@@ -5,7 +5,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from pileus.core.identity import secrets
+from pileus.core.identity.authentication import secrets
 from tests.asgi import Client
 from tests.contract.openstack.logins import (
     NOBODY,

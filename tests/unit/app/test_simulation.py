@@ -16,7 +16,7 @@ from pileus.core.block.records import StoragePool, Volume, VolumeKind, VolumeSta
 from pileus.core.cloud import Cloud
 from pileus.core.compute.records import Cluster, Host, Pod, Zone
 from pileus.core.events import Event
-from pileus.core.identity import secrets
+from pileus.core.identity.authentication import secrets
 from pileus.core.identity.records import Project, User
 from pileus.drivers.hypervisor.protocol import Guest, Power
 from pileus.drivers.network.protocol import Kind

@@ -18,10 +18,10 @@ from pileus.core.caller import Caller, system
 from pileus.core.cloud import Cloud
 from pileus.core.errors import Forbidden, Invalid, Unauthenticated
 from pileus.core.events import HIDDEN, OPEN, OPERATORS, PERSONAL, Event, Wanted, allowed, kinds, secret
-from pileus.core.identity import access
-from pileus.core.identity.access import Session
+from pileus.core.identity.authentication.tokens import NIL, Token
+from pileus.core.identity.authorization import access
+from pileus.core.identity.authorization.access import Session
 from pileus.core.identity.records import Assignment, Domain, Role, Scope, User
-from pileus.core.identity.tokens import NIL, Token
 from pileus.core.network.records import Network
 from pileus.store import REGISTRY, Store, open_store
 from tests import schema

@@ -9,10 +9,10 @@ from pileus.core.block import volumes
 from pileus.core.caller import system
 from pileus.core.cloud import Cloud
 from pileus.core.errors import InUse
-from pileus.core.identity import domain_tree
-from pileus.core.identity.domain_tree import CreateDomain
 from pileus.core.identity.domains import ROOT
 from pileus.core.identity.records import Domain, Group, Project, ProjectKind, User
+from pileus.core.identity.tenancy import domain_tree
+from pileus.core.identity.tenancy.domain_tree import CreateDomain
 from pileus.core.operations import LIVE, Operation, Outcome
 from pileus.workflows import domain_delete, tenant_delete
 from pileus.workflows.engine import WORKFLOWS

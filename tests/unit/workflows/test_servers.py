@@ -25,7 +25,7 @@ from pileus.core.compute import servers
 from pileus.core.compute.records import Host, Server, Size, State
 from pileus.core.compute.states import Verb
 from pileus.core.facets import Facet
-from pileus.core.identity import secrets
+from pileus.core.identity.authentication import secrets
 from pileus.core.identity.records import Project, User
 from pileus.core.image.records import Image, ImageState, Visibility
 from pileus.core.network.records import FixedAddress, Network, Port, PortUse, Subnet

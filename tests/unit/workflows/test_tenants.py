@@ -10,9 +10,9 @@ from pileus.core.caller import system
 from pileus.core.compute import server_groups, servers
 from pileus.core.compute.records import Affinity, ServerGroup, State
 from pileus.core.errors import InUse
-from pileus.core.identity import tenants
 from pileus.core.identity.domains import ROOT
 from pileus.core.identity.records import Domain, Project, ProjectKind, User
+from pileus.core.identity.tenancy import tenants
 from pileus.core.image.records import Image
 from pileus.core.network import isolated, networks, ports, routers, subnets
 from pileus.core.network.networks import NetworkWant

@@ -18,7 +18,7 @@ from pileus.core.compute import key_pairs, labels, server_groups, sizes
 from pileus.core.compute.records import Cluster, Host, Pod, Server, Size, Zone
 from pileus.core.errors import Invalid
 from pileus.core.facets import Facet
-from pileus.core.identity import secrets
+from pileus.core.identity.authentication import secrets
 from pileus.core.image.records import Image
 from pileus.core.network import ports
 from pileus.core.network.ports import NicWant

@@ -5,23 +5,23 @@ from typing import Any
 from uuid import UUID
 
 from pileus.core.cloud import Tx
-from pileus.core.identity.catalogue_records import (
-    DomainSetting,
-    ProjectEndpoint,
-    ProjectEndpointGroup,
-    UnifiedLimit,
-)
-from pileus.core.identity.credential_records import (
+from pileus.core.identity.authentication.credential_records import (
     AccessRule,
     AccessToken,
     ApplicationCredential,
     Credential,
     RequestToken,
 )
-from pileus.core.identity.federation_records import FederatedIdentity
+from pileus.core.identity.federation.federation_records import FederatedIdentity
 from pileus.core.identity.records import Assignment, Group, Membership, OldPassword, Revocation, Role, Trust
-from pileus.core.identity.registration_records import Invitation, Registration
-from pileus.core.identity.tenancy_records import (
+from pileus.core.identity.services.catalogue_records import (
+    DomainSetting,
+    ProjectEndpoint,
+    ProjectEndpointGroup,
+    UnifiedLimit,
+)
+from pileus.core.identity.tenancy.registration_records import Invitation, Registration
+from pileus.core.identity.tenancy.tenancy_records import (
     DirectoryLink,
     DirectoryServer,
     LoginProvider,

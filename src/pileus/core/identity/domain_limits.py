@@ -15,7 +15,7 @@ from pileus.core import quota
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Look, Tx
 from pileus.core.errors import Forbidden, Invalid, NotFound, QuotaExceeded
-from pileus.core.identity import authority
+from pileus.core.identity.authorization import authority
 from pileus.core.identity.records import Domain, Project, ProjectKind, User
 from pileus.core.quota import EVERYONE, HIGHEST, KEY_PAIRS, OF_DOMAINS, PROJECTS, UNLIMITED, Limit, Usage
 from pileus.store import Duplicate, ne

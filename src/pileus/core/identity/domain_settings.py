@@ -10,11 +10,11 @@ from msgspec.structs import replace
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Look, Tx
 from pileus.core.errors import Forbidden, NotFound
-from pileus.core.identity import authority
-from pileus.core.identity import secrets as vault
-from pileus.core.identity.catalogue_records import DomainSetting
+from pileus.core.identity.authentication import secrets as vault
+from pileus.core.identity.authorization import authority
 from pileus.core.identity.changes import changed
 from pileus.core.identity.records import Domain
+from pileus.core.identity.services.catalogue_records import DomainSetting
 
 Settings = dict[str, dict[str, Any]]
 """Options by group and name."""

@@ -9,8 +9,9 @@ from msgspec import UNSET, UnsetType
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Look
 from pileus.core.errors import Conflict, Exists, Forbidden, Invalid, NotFound
-from pileus.core.identity import authority, departures, new_ids, options, projects, users
+from pileus.core.identity import departures, new_ids, options, projects, users
 from pileus.core.identity import tags as tagging
+from pileus.core.identity.authorization import authority
 from pileus.core.identity.changes import changed, given
 from pileus.core.identity.federation import removal
 from pileus.core.identity.listing import EVERYTHING, Found, Match, Window, equal, page

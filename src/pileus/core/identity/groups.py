@@ -10,8 +10,10 @@ from msgspec import UNSET, UnsetType
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Look, Tx
 from pileus.core.errors import Exists, Forbidden, NotFound
-from pileus.core.identity import authority, departures, directory_refresh, directory_writes
+from pileus.core.identity import departures
+from pileus.core.identity.authorization import authority
 from pileus.core.identity.changes import changed, given
+from pileus.core.identity.directories import directory_refresh, directory_writes
 from pileus.core.identity.listing import Found, Match, Window, equal, page
 from pileus.core.identity.records import Domain, Group, Membership, User
 from pileus.store import eq, le

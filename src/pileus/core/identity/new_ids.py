@@ -9,8 +9,8 @@ from uuid import UUID
 
 from pileus.core.cloud import Tx
 from pileus.core.errors import Exists
+from pileus.core.identity.authentication.tokens import NIL
 from pileus.core.identity.records import Assignment, Domain, Group, Project, User
-from pileus.core.identity.tokens import NIL
 from pileus.core.quota import Limit, Usage
 
 USES: tuple[tuple[Any, str], ...] = (

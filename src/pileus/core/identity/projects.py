@@ -14,10 +14,11 @@ from msgspec import UNSET, UnsetType
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Look, Tx
 from pileus.core.errors import Exists, Forbidden, InUse, Invalid, NotFound
-from pileus.core.identity import authority, departures, domain_limits, leftovers, options
+from pileus.core.identity import departures, domain_limits, leftovers, options
 from pileus.core.identity import tags as tagging
+from pileus.core.identity.authorization import authority
+from pileus.core.identity.authorization.holding import places
 from pileus.core.identity.changes import changed, given
-from pileus.core.identity.holding import places
 from pileus.core.identity.listing import EVERYTHING, Found, Match, Window, equal, page
 from pileus.core.identity.records import Domain, Project, ProjectKind, Scope, User
 from pileus.store import Condition, eq

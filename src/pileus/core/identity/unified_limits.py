@@ -18,10 +18,10 @@ from pileus.core.caller import ADMIN, SERVICE, Caller
 from pileus.core.cloud import Cloud, Look, Tx
 from pileus.core.errors import Exists, Forbidden, Invalid, NotFound
 from pileus.core.identity import domain_limits
-from pileus.core.identity.catalogue import service_key
-from pileus.core.identity.catalogue_records import Region, RegisteredLimit, Service, UnifiedLimit
 from pileus.core.identity.changes import given
 from pileus.core.identity.records import Domain, Project
+from pileus.core.identity.services.catalogue import service_key
+from pileus.core.identity.services.catalogue_records import Region, RegisteredLimit, Service, UnifiedLimit
 from pileus.core.quota import EVERYONE, Limit
 
 CHARGED: Mapping[str, Mapping[str, str]] = {

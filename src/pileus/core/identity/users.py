@@ -10,25 +10,18 @@ from msgspec import UNSET, UnsetType
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Look, Tx
 from pileus.core.errors import Exists, Forbidden, Invalid, NotFound
-from pileus.core.identity import (
-    authority,
-    departures,
-    directory_refresh,
-    directory_writes,
-    failures,
-    leftovers,
-    new_ids,
-    options,
-    password_policy,
-)
-from pileus.core.identity import secrets as vault
+from pileus.core.identity import departures, leftovers, new_ids, options
+from pileus.core.identity.authentication import failures, password_policy
+from pileus.core.identity.authentication import secrets as vault
+from pileus.core.identity.authentication.revocations import end_tokens as end_tokens
+from pileus.core.identity.authorization import authority
 from pileus.core.identity.changes import changed, given
+from pileus.core.identity.directories import directory_refresh, directory_writes
 from pileus.core.identity.federation import identities
+from pileus.core.identity.federation.federation_records import FederatedIdentity
 from pileus.core.identity.federation.identities import Name
-from pileus.core.identity.federation_records import FederatedIdentity
 from pileus.core.identity.listing import EVERYTHING, Found, Match, Window, equal, page
 from pileus.core.identity.records import Domain, Membership, Project, User
-from pileus.core.identity.revocations import end_tokens as end_tokens
 from pileus.store import Condition, eq, ge, gt, le, lt, ne
 
 EXPIRES = {"eq": eq, "neq": ne, "lt": lt, "lte": le, "gt": gt, "gte": ge}

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from pileus.core.errors import NotFound
-from pileus.core.identity import accounts
+from pileus.core.identity.tenancy import accounts
 from pileus.faces.cloudstack.commands import Call
 from pileus.faces.cloudstack.errors import PARAMETER, ApiError
 

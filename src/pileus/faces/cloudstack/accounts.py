@@ -8,9 +8,11 @@ from msgspec import UNSET
 
 from pileus.core.cloud import Look
 from pileus.core.compute.records import Server, State
-from pileus.core.identity import account_types, account_users, accounts, authority, domains
-from pileus.core.identity.accounts import DETAILS
+from pileus.core.identity import domains
+from pileus.core.identity.authorization import authority
 from pileus.core.identity.records import Project, ProjectKind, User
+from pileus.core.identity.tenancy import account_types, account_users, accounts
+from pileus.core.identity.tenancy.accounts import DETAILS
 from pileus.core.listing import page
 from pileus.core.operations import Accepted
 from pileus.faces.cloudstack import limits, owners, permissions

@@ -12,23 +12,16 @@ import msgspec
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud
 from pileus.core.errors import Forbidden, Unauthenticated
-from pileus.core.identity import (
-    access,
-    api_keys,
-    domains,
-    failures,
-    keys,
-    login,
-    revocations,
-    second_factor,
-)
-from pileus.core.identity.access import Session
+from pileus.core.identity import domains
+from pileus.core.identity.authentication import api_keys, failures, keys, login, revocations, second_factor
+from pileus.core.identity.authentication.credential_records import Credential
+from pileus.core.identity.authentication.login import ByPassword, Named
+from pileus.core.identity.authentication.tokens import Token, new_audit_id
+from pileus.core.identity.authorization import access
+from pileus.core.identity.authorization.access import Session
 from pileus.core.identity.changes import change_count, changed
-from pileus.core.identity.credential_records import Credential
-from pileus.core.identity.login import ByPassword, Named
 from pileus.core.identity.percloud import per_cloud
 from pileus.core.identity.records import Domain, User
-from pileus.core.identity.tokens import Token, new_audit_id
 from pileus.faces.cloudstack import permissions, signing
 from pileus.faces.cloudstack.commands import COMMANDS, FACE, Call
 from pileus.faces.cloudstack.errors import (

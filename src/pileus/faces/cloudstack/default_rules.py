@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 
-from pileus.core.identity.account_roles import RuleWant
-from pileus.core.identity.tenancy_records import AccountRole, RoleType
+from pileus.core.identity.tenancy.account_roles import RuleWant
+from pileus.core.identity.tenancy.tenancy_records import AccountRole, RoleType
 from pileus.faces.cloudstack.catalogue import CATALOGUE
 
 EVERY, UPLOADS = "*", "getUploadParamsFor*"

@@ -7,8 +7,9 @@ from uuid import UUID
 from msgspec import UNSET
 
 from pileus.core.cloud import Look
-from pileus.core.identity import domain_tree, domains
+from pileus.core.identity import domains
 from pileus.core.identity.records import Domain
+from pileus.core.identity.tenancy import domain_tree
 from pileus.core.operations import Accepted
 from pileus.faces.cloudstack import limits, owners
 from pileus.faces.cloudstack.commands import Call, Listed, command, view

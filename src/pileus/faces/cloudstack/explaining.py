@@ -5,10 +5,11 @@ from uuid import UUID
 
 from pileus.core.cloud import Cloud
 from pileus.core.errors import Forbidden, Unauthenticated
-from pileus.core.identity import account_roles, keys
+from pileus.core.identity.authentication import keys
 from pileus.core.identity.records import Project, User
-from pileus.core.identity.rule_lists import fits
-from pileus.core.identity.tenancy_records import RoleType
+from pileus.core.identity.tenancy import account_roles
+from pileus.core.identity.tenancy.rule_lists import fits
+from pileus.core.identity.tenancy.tenancy_records import RoleType
 from pileus.faces.cloudstack import default_rules, permissions
 from pileus.faces.cloudstack.commands import COMMANDS, role_of
 

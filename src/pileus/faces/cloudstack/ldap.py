@@ -7,12 +7,14 @@ from uuid import UUID
 
 from pileus.core.cloud import Look
 from pileus.core.errors import Exists, Invalid
-from pileus.core.identity import authority, directory_links, directory_servers, domain_tree
-from pileus.core.identity.directory import Entry, Part
-from pileus.core.identity.directory_links import Adopt
+from pileus.core.identity.authorization import authority
+from pileus.core.identity.directories import directory_links, directory_servers
+from pileus.core.identity.directories.directory import Entry, Part
+from pileus.core.identity.directories.directory_links import Adopt
 from pileus.core.identity.domains import ROOT
 from pileus.core.identity.records import Domain, Project, Source, User
-from pileus.core.identity.tenancy_records import DirectoryLink, DirectoryServer, RoleType
+from pileus.core.identity.tenancy import domain_tree
+from pileus.core.identity.tenancy.tenancy_records import DirectoryLink, DirectoryServer, RoleType
 from pileus.faces.cloudstack.accounts import accounts_shown
 from pileus.faces.cloudstack.commands import Bare, Call, Listed, Shown, command
 from pileus.faces.cloudstack.errors import PARAMETER, ApiError, invalid

@@ -10,7 +10,8 @@ from pileus.core import limits as core
 from pileus.core import quota, uses
 from pileus.core.cloud import Look
 from pileus.core.errors import Forbidden
-from pileus.core.identity import authority, domain_limits, domains
+from pileus.core.identity import domain_limits, domains
+from pileus.core.identity.authorization import authority
 from pileus.core.identity.records import Domain, Project
 from pileus.core.quota import PROJECTS, UNLIMITED
 from pileus.faces.cloudstack import owners

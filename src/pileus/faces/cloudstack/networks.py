@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from pileus.core.errors import Forbidden, Invalid
-from pileus.core.identity import domain_tree
+from pileus.core.identity.tenancy import domain_tree
 from pileus.core.listing import page
 from pileus.core.network import removal, visible, whole
 from pileus.core.network.isolated import IsolatedWant

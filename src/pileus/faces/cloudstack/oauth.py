@@ -4,9 +4,9 @@ from typing import Any
 from uuid import UUID
 
 from pileus.core.errors import Forbidden, Unauthenticated
-from pileus.core.identity import keys
+from pileus.core.identity.authentication import keys
 from pileus.core.identity.federation import login_providers as core
-from pileus.core.identity.tenancy_records import LoginProvider
+from pileus.core.identity.tenancy.tenancy_records import LoginProvider
 from pileus.faces.cloudstack.authentication import domain_at
 from pileus.faces.cloudstack.commands import Bare, Call, Done, Listed, Shown, command
 from pileus.faces.cloudstack.errors import ACCOUNT, ApiError

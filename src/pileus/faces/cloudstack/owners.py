@@ -9,8 +9,10 @@ import msgspec
 from pileus.core.caller import Caller
 from pileus.core.cloud import Look
 from pileus.core.errors import Forbidden, Unauthenticated
-from pileus.core.identity import authority, domains, keys
-from pileus.core.identity.holding import actors
+from pileus.core.identity import domains
+from pileus.core.identity.authentication import keys
+from pileus.core.identity.authorization import authority
+from pileus.core.identity.authorization.holding import actors
 from pileus.core.identity.names import names
 from pileus.core.identity.records import Assignment, Domain, Project, ProjectKind
 from pileus.core.identity.records import Scope as RoleScope

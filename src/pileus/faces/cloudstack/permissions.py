@@ -9,13 +9,14 @@ from uuid import UUID
 
 from pileus.core.cloud import Cloud, Look
 from pileus.core.errors import Forbidden
-from pileus.core.identity import account_roles, authority, project_members, project_roles
+from pileus.core.identity.authorization import authority
 from pileus.core.identity.changes import change_count
 from pileus.core.identity.percloud import per_cloud
-from pileus.core.identity.project_members import Part
 from pileus.core.identity.records import Project, ProjectKind
-from pileus.core.identity.rule_lists import Rule, decide, pattern
-from pileus.core.identity.tenancy_records import AccountRole, RoleType
+from pileus.core.identity.tenancy import account_roles, project_members, project_roles
+from pileus.core.identity.tenancy.project_members import Part
+from pileus.core.identity.tenancy.rule_lists import Rule, decide, pattern
+from pileus.core.identity.tenancy.tenancy_records import AccountRole, RoleType
 from pileus.faces.cloudstack import default_rules
 from pileus.faces.cloudstack.commands import COMMANDS, Call, Command, role_of
 from pileus.faces.cloudstack.errors import UNAVAILABLE_COMMAND, ApiError

@@ -5,10 +5,10 @@ from typing import Any
 from uuid import UUID
 
 from pileus.core.cloud import Look
-from pileus.core.identity import project_invitations
-from pileus.core.identity.project_invitations import state_of
 from pileus.core.identity.records import Project, ProjectKind
-from pileus.core.identity.tenancy_records import InvitationState, ProjectInvitation
+from pileus.core.identity.tenancy import project_invitations
+from pileus.core.identity.tenancy.project_invitations import state_of
+from pileus.core.identity.tenancy.tenancy_records import InvitationState, ProjectInvitation
 from pileus.faces.cloudstack import owners
 from pileus.faces.cloudstack.commands import Call, Done, Listed, command, view
 from pileus.faces.cloudstack.errors import PARAMETER, ApiError

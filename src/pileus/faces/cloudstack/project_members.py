@@ -5,10 +5,10 @@ from typing import Any
 from uuid import UUID
 
 from pileus.core.cloud import Look
-from pileus.core.identity import account_types, project_invitations, project_members
-from pileus.core.identity.project_invitations import Invitee
-from pileus.core.identity.project_members import Joining, Member, Part
 from pileus.core.identity.records import Actor, Project, User
+from pileus.core.identity.tenancy import account_types, project_invitations, project_members
+from pileus.core.identity.tenancy.project_invitations import Invitee
+from pileus.core.identity.tenancy.project_members import Joining, Member, Part
 from pileus.faces.cloudstack import owners
 from pileus.faces.cloudstack.commands import Call, Done, Listed, command
 from pileus.faces.cloudstack.errors import PARAMETER, ApiError

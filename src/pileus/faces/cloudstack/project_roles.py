@@ -7,9 +7,9 @@ from uuid import UUID
 from msgspec import UNSET
 
 from pileus.core.cloud import Look
-from pileus.core.identity import project_roles
-from pileus.core.identity.project_roles import UpdateProjectRole
-from pileus.core.identity.tenancy_records import ProjectRole, ProjectRoleRule
+from pileus.core.identity.tenancy import project_roles
+from pileus.core.identity.tenancy.project_roles import UpdateProjectRole
+from pileus.core.identity.tenancy.tenancy_records import ProjectRole, ProjectRoleRule
 from pileus.faces.cloudstack.commands import Call, Listed, command, view
 from pileus.faces.cloudstack.errors import PARAMETER, ApiError
 from pileus.faces.cloudstack.guest_os import cut

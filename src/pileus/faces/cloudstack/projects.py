@@ -8,9 +8,10 @@ from msgspec import UNSET
 
 from pileus.core.cloud import Look
 from pileus.core.errors import Invalid
-from pileus.core.identity import holding, project_members, tenants
-from pileus.core.identity.project_members import Founding, Member, Part, Revision
+from pileus.core.identity.authorization import holding
 from pileus.core.identity.records import Actor, Assignment, Project, ProjectKind, Scope, User
+from pileus.core.identity.tenancy import project_members, tenants
+from pileus.core.identity.tenancy.project_members import Founding, Member, Part, Revision
 from pileus.core.listing import page
 from pileus.core.operations import Accepted
 from pileus.faces.cloudstack import limits, owners

@@ -5,9 +5,9 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from pileus.core.cloud import Look
-from pileus.core.identity import account_roles
-from pileus.core.identity.account_roles import RuleWant
-from pileus.core.identity.tenancy_records import AccountRole, AccountRoleRule
+from pileus.core.identity.tenancy import account_roles
+from pileus.core.identity.tenancy.account_roles import RuleWant
+from pileus.core.identity.tenancy.tenancy_records import AccountRole, AccountRoleRule
 from pileus.faces.cloudstack import default_rules
 from pileus.faces.cloudstack.commands import Call, Listed, command, view
 from pileus.faces.cloudstack.errors import PARAMETER, ApiError

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from pileus.core.errors import CoreError, Forbidden, NotFound, Unauthenticated
-from pileus.core.identity import keys
+from pileus.core.identity.authentication import keys
 from pileus.core.identity.federation import single_sign_on as core
 from pileus.core.identity.records import Domain, Project, User
 from pileus.faces.cloudstack.authentication import by_session

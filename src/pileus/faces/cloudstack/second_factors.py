@@ -4,8 +4,8 @@ from typing import Any
 from uuid import UUID
 
 from pileus.core.errors import Forbidden, Unauthenticated
-from pileus.core.identity import second_factor, token_store
-from pileus.core.identity.access import Session
+from pileus.core.identity.authentication import second_factor, token_store
+from pileus.core.identity.authorization.access import Session
 from pileus.faces.cloudstack.authentication import SESSION, SHOWN, cookies, end, verified
 from pileus.faces.cloudstack.commands import Bare, Call, Listed, Shown, command
 from pileus.faces.cloudstack.errors import PARAMETER, UNAUTHORIZED_2FA, ApiError

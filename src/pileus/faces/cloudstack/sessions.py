@@ -10,8 +10,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud
 from pileus.core.errors import Unauthenticated
-from pileus.core.identity import account_types, password_resets, second_factor, token_store
+from pileus.core.identity.authentication import password_resets, second_factor, token_store
 from pileus.core.identity.records import Project, User
+from pileus.core.identity.tenancy import account_types
 from pileus.faces.cloudstack.authentication import (
     COOKIE,
     KEY_COOKIE,

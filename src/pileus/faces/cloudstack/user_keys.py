@@ -7,11 +7,13 @@ from uuid import UUID
 
 from pileus.core.cloud import Look
 from pileus.core.errors import NotFound
-from pileus.core.identity import account_types, account_users, api_keys, authority, credentials
-from pileus.core.identity.api_keys import NewPair
-from pileus.core.identity.credential_records import CLOUDSTACK, Credential
-from pileus.core.identity.credentials import KeyPair
+from pileus.core.identity.authentication import api_keys, credentials
+from pileus.core.identity.authentication.api_keys import NewPair
+from pileus.core.identity.authentication.credential_records import CLOUDSTACK, Credential
+from pileus.core.identity.authentication.credentials import KeyPair
+from pileus.core.identity.authorization import authority
 from pileus.core.identity.records import Project, User
+from pileus.core.identity.tenancy import account_types, account_users
 from pileus.core.listing import page
 from pileus.faces.cloudstack import owners
 from pileus.faces.cloudstack.commands import Call, Done, Listed, Shown, command

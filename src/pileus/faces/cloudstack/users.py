@@ -9,19 +9,13 @@ from msgspec import UNSET
 from pileus.core.caller import Caller
 from pileus.core.cloud import Look
 from pileus.core.errors import Forbidden, Unauthenticated
-from pileus.core.identity import (
-    account_roles,
-    account_types,
-    account_users,
-    api_keys,
-    authority,
-    passwords,
-    second_factor,
-    users,
-)
-from pileus.core.identity.accounts import NewUser
+from pileus.core.identity import users
+from pileus.core.identity.authentication import api_keys, passwords, second_factor
+from pileus.core.identity.authorization import authority
 from pileus.core.identity.records import Domain, Project, Source, User
-from pileus.core.identity.tenancy_records import AccountRole, RoleType
+from pileus.core.identity.tenancy import account_roles, account_types, account_users
+from pileus.core.identity.tenancy.accounts import NewUser
+from pileus.core.identity.tenancy.tenancy_records import AccountRole, RoleType
 from pileus.core.listing import page
 from pileus.core.together import together
 from pileus.faces.cloudstack import owners

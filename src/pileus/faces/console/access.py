@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from pileus.core.errors import Invalid
-from pileus.core.identity import explaining
-from pileus.core.identity.explaining import Findings, Standing, Thing
+from pileus.core.identity.authorization import explaining
+from pileus.core.identity.authorization.explaining import Findings, Standing, Thing
 from pileus.faces.console.service import SERVICE
 from pileus.faces.wire import Request
 from pileus.faces.wire.policy import Enforcer

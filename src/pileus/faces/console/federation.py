@@ -7,8 +7,8 @@ from msgspec import Meta
 
 from pileus.core.errors import Invalid
 from pileus.core.identity.federation import providers
+from pileus.core.identity.federation.federation_records import IdentityProvider
 from pileus.core.identity.federation.providers import OpenIdSettings, SamlSettings
-from pileus.core.identity.federation_records import IdentityProvider
 from pileus.faces.console.service import SERVICE
 from pileus.faces.wire import Request
 from pileus.workflows import federated_login

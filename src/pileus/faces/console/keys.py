@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pileus.core.identity import rotation
+from pileus.core.identity.authentication import rotation
 from pileus.faces.console.service import SERVICE
 from pileus.faces.wire import Request
 

@@ -8,9 +8,9 @@ import msgspec
 from msgspec import Meta
 
 from pileus.core.errors import Invalid
-from pileus.core.identity import registrations as core
 from pileus.core.identity.domains import ROOT
-from pileus.core.identity.registration_records import Invitation, Registration, RegistrationState
+from pileus.core.identity.tenancy import registrations as core
+from pileus.core.identity.tenancy.registration_records import Invitation, Registration, RegistrationState
 from pileus.faces.console.service import SERVICE
 from pileus.faces.wire import Kernel, Request, Response
 

@@ -5,8 +5,8 @@ import msgspec
 from pileus.core import tickets
 from pileus.core.caller import Caller
 from pileus.core.errors import Unauthenticated
-from pileus.core.identity import access
-from pileus.core.identity.access import Session
+from pileus.core.identity.authorization import access
+from pileus.core.identity.authorization.access import Session
 from pileus.faces.wire import Request, Service
 
 FACE, PREFIX = "console", "/console"

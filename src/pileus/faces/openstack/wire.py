@@ -11,9 +11,10 @@ import msgspec
 
 from pileus.core.caller import Caller
 from pileus.core.errors import CoreError, Forbidden, Invalid, Kind, NotFound, Unauthenticated
-from pileus.core.identity import access, access_rules
-from pileus.core.identity.access import Session
-from pileus.core.identity.credential_records import AccessRule
+from pileus.core.identity.authentication.credential_records import AccessRule
+from pileus.core.identity.authorization import access
+from pileus.core.identity.authorization.access import Session
+from pileus.core.identity.delegation import access_rules
 from pileus.faces.wire.errors import STATUS, WireError, status
 from pileus.faces.wire.request import Request
 from pileus.faces.wire.response import Response

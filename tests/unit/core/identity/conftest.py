@@ -11,7 +11,7 @@ import pileus.core.records  # noqa: F401 - every table
 from pileus.config import Config
 from pileus.core.caller import ADMIN, MANAGER, MEMBER, READER, SERVICE, Caller, system
 from pileus.core.cloud import Cloud
-from pileus.core.identity import secrets
+from pileus.core.identity.authentication import secrets
 from pileus.core.identity.domains import ROOT
 from pileus.core.identity.records import Domain, Role
 from pileus.store import open_store

@@ -12,25 +12,16 @@ from pileus.config import Config
 from pileus.core.caller import ADMIN, MANAGER, MEMBER, READER, Caller, system
 from pileus.core.cloud import Cloud
 from pileus.core.errors import Conflict, Forbidden, NotFound, Unauthenticated
-from pileus.core.identity import (
-    account_roles,
-    account_types,
-    account_users,
-    accounts,
-    codes,
-    keys,
-    password_resets,
-    projects,
-    second_factor,
-    users,
-)
-from pileus.core.identity.accounts import CreateAccount, NewUser
-from pileus.core.identity.domain_tree import CreateDomain
-from pileus.core.identity.domain_tree import create as create_domain
+from pileus.core.identity import projects, users
+from pileus.core.identity.authentication import codes, keys, password_resets, second_factor
+from pileus.core.identity.authorization.homes import home
 from pileus.core.identity.domains import ROOT
-from pileus.core.identity.homes import home
 from pileus.core.identity.records import Actor, Assignment, Domain, Project, Role, Scope, User
-from pileus.core.identity.tenancy_records import PasswordReset, RoleType
+from pileus.core.identity.tenancy import account_roles, account_types, account_users, accounts
+from pileus.core.identity.tenancy.accounts import CreateAccount, NewUser
+from pileus.core.identity.tenancy.domain_tree import CreateDomain
+from pileus.core.identity.tenancy.domain_tree import create as create_domain
+from pileus.core.identity.tenancy.tenancy_records import PasswordReset, RoleType
 from pileus.store import open_store
 from tests import schema
 

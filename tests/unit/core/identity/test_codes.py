@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pileus.core.identity import codes
+from pileus.core.identity.authentication import codes
 
 SECRET = b"12345678901234567890"
 RFC = {59: "287082", 1111111109: "081804", 1234567890: "005924", 20000000000: "353130"}

@@ -10,21 +10,14 @@ from msgspec.structs import replace
 from pileus.core.caller import Caller, system
 from pileus.core.cloud import Cloud
 from pileus.core.errors import Conflict, Exists, Forbidden, Unauthenticated, Unavailable
-from pileus.core.identity import (
-    access,
-    directory_refresh,
-    directory_settings,
-    domain_settings,
-    domains,
-    groups,
-    login,
-    passwords,
-    users,
-)
-from pileus.core.identity.assignments import Place, grant
-from pileus.core.identity.directory import user_id
+from pileus.core.identity import domain_settings, domains, groups, users
+from pileus.core.identity.authentication import login, passwords
+from pileus.core.identity.authentication.login import ByPassword
+from pileus.core.identity.authorization import access
+from pileus.core.identity.authorization.assignments import Place, grant
+from pileus.core.identity.directories import directory_refresh, directory_settings
+from pileus.core.identity.directories.directory import user_id
 from pileus.core.identity.listing import EVERYTHING
-from pileus.core.identity.login import ByPassword
 from pileus.core.identity.named import Named
 from pileus.core.identity.records import Domain, Group, Membership, Role, Scope, Source, User
 from pileus.drivers.directory.fake import SUFFIX, FakeDirectory

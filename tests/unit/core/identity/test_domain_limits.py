@@ -14,9 +14,10 @@ from pileus.core.cloud import Cloud
 from pileus.core.compute import server_groups
 from pileus.core.compute.records import Affinity, ServerGroup
 from pileus.core.errors import Forbidden, Invalid, QuotaExceeded
-from pileus.core.identity import domain_limits, domain_tree, domains, projects
+from pileus.core.identity import domain_limits, domains, projects
 from pileus.core.identity.domains import ROOT
 from pileus.core.identity.records import Domain, ProjectKind
+from pileus.core.identity.tenancy import domain_tree
 from pileus.core.quota import UNLIMITED, Limit, Usage
 from pileus.store import open_store
 from tests import schema

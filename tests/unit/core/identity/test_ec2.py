@@ -3,8 +3,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pileus.core.errors import Invalid, Unauthenticated
-from pileus.core.identity import ec2
-from pileus.core.identity.ec2 import Signed
+from pileus.core.identity.authentication import ec2
+from pileus.core.identity.authentication.ec2 import Signed
 
 SECRET = "a-secret"
 STAMP = {"Action": "Do", "Timestamp": "2030-01-01T00:00:00Z"}

@@ -6,9 +6,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from pileus.core.errors import Unauthenticated
-from pileus.core.identity import failures, passwords, users
-from pileus.core.identity import secrets as vault
-from pileus.core.identity.credential_records import LoginFailures
+from pileus.core.identity import users
+from pileus.core.identity.authentication import failures, passwords
+from pileus.core.identity.authentication import secrets as vault
+from pileus.core.identity.authentication.credential_records import LoginFailures
 from pileus.core.identity.domains import ROOT
 from pileus.core.identity.named import Named
 

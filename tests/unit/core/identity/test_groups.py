@@ -4,9 +4,9 @@ import pytest
 from msgspec.structs import replace
 
 from pileus.core.identity import groups, users
+from pileus.core.identity.authorization.holding import actors
 from pileus.core.identity.changes import change_count
 from pileus.core.identity.domains import ROOT
-from pileus.core.identity.holding import actors
 from pileus.core.identity.records import Membership
 
 

@@ -6,8 +6,9 @@ import pytest
 from pileus.config import Config
 from pileus.core.cloud import Cloud
 from pileus.core.errors import NotFound
-from pileus.core.identity import failures, tags
-from pileus.core.identity.credential_records import LoginFailures
+from pileus.core.identity import tags
+from pileus.core.identity.authentication import failures
+from pileus.core.identity.authentication.credential_records import LoginFailures
 from pileus.core.identity.listing import Match, Window, equal, page
 from pileus.core.identity.records import Domain
 from pileus.store import open_store

@@ -6,22 +6,12 @@ from msgspec.structs import replace
 
 from pileus.core.caller import ADMIN, MANAGER, MEMBER, READER, Caller
 from pileus.core.errors import Exists, Forbidden, InUse, Invalid, NotFound, Unauthenticated
-from pileus.core.identity import (
-    access,
-    api_keys,
-    assignment_list,
-    assignments,
-    credentials,
-    domains,
-    login,
-    projects,
-    revocations,
-    roles,
-    users,
-)
-from pileus.core.identity.assignments import SYSTEM, Place
+from pileus.core.identity import domains, projects, users
+from pileus.core.identity.authentication import api_keys, credentials, login, revocations
+from pileus.core.identity.authentication.login import ByPassword, Named, Wish
+from pileus.core.identity.authorization import access, assignment_list, assignments, roles
+from pileus.core.identity.authorization.assignments import SYSTEM, Place
 from pileus.core.identity.domains import ROOT
-from pileus.core.identity.login import ByPassword, Named, Wish
 from pileus.core.identity.names import names
 from pileus.core.identity.records import Project, ProjectKind, Revocation, Scope, User
 from pileus.core.image.records import Image

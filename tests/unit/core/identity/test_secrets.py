@@ -6,7 +6,7 @@ import bcrypt
 import pytest
 
 from pileus.core.errors import Unavailable
-from pileus.core.identity.secrets import Secrets, matches
+from pileus.core.identity.authentication.secrets import Secrets, matches
 
 
 def ab64(data):

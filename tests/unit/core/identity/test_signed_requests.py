@@ -9,12 +9,13 @@ from pileus.config import Config
 from pileus.core.caller import system
 from pileus.core.cloud import Cloud
 from pileus.core.errors import CoreError, Unauthenticated
-from pileus.core.identity import catalogue, endpoint_filters, oauth, regions
-from pileus.core.identity.catalogue import Served
-from pileus.core.identity.credential_records import RequestToken
+from pileus.core.identity.authentication.credential_records import RequestToken
+from pileus.core.identity.delegation import oauth
+from pileus.core.identity.delegation.signed_requests import Signed
 from pileus.core.identity.domains import ROOT
 from pileus.core.identity.records import Domain, Project
-from pileus.core.identity.signed_requests import Signed
+from pileus.core.identity.services import catalogue, endpoint_filters, regions
+from pileus.core.identity.services.catalogue import Served
 from pileus.store import open_store
 from tests import schema
 

@@ -8,11 +8,13 @@ import pytest
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud
 from pileus.core.errors import Unauthenticated
-from pileus.core.identity import access, login, token_store, tokens, users
+from pileus.core.identity import users
+from pileus.core.identity.authentication import login, token_store, tokens
+from pileus.core.identity.authentication.login import ByPassword
+from pileus.core.identity.authentication.tokens import Token, new_audit_id
+from pileus.core.identity.authorization import access
 from pileus.core.identity.domains import ROOT
-from pileus.core.identity.login import ByPassword
 from pileus.core.identity.named import Named
-from pileus.core.identity.tokens import Token, new_audit_id
 from pileus.drivers.keyvalue.fake import MemoryStore
 
 

@@ -5,8 +5,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from pileus.core.errors import Unauthenticated
+from pileus.core.identity.authentication.tokens import ACTIVE_KEYS, Token, Tokens, new_audit_id
 from pileus.core.identity.records import Scope
-from pileus.core.identity.tokens import ACTIVE_KEYS, Token, Tokens, new_audit_id
 
 
 def token(**more):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from argon2 import PasswordHasher
 
-from pileus.core.identity import secrets
+from pileus.core.identity.authentication import secrets
 from tests.unit.core.placement.clouds import World, opened
 
 

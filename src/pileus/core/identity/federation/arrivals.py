@@ -10,20 +10,21 @@ import msgspec
 from pileus.core.cloud import Cloud, Look, Tx
 from pileus.core.errors import Exists, Invalid
 from pileus.core.identity import domain_limits, domains
+from pileus.core.identity.authentication.login import Vouched
+from pileus.core.identity.authentication.tokens import refused
 from pileus.core.identity.changes import changed
 from pileus.core.identity.domains import ROOT
 from pileus.core.identity.federation import evaluation, identities, protocols, providers
 from pileus.core.identity.federation.attributes import check_issuer
 from pileus.core.identity.federation.evaluation import Attributes, Mapped
-from pileus.core.identity.federation.identities import Name
-from pileus.core.identity.federation.rules import DomainRule, ProjectRule
-from pileus.core.identity.federation_records import (
+from pileus.core.identity.federation.federation_records import (
     FederatedIdentity,
     IdentityProvider,
     Mapping,
     Protocol,
 )
-from pileus.core.identity.login import Vouched
+from pileus.core.identity.federation.identities import Name
+from pileus.core.identity.federation.rules import DomainRule, ProjectRule
 from pileus.core.identity.records import (
     Actor,
     Assignment,
@@ -36,7 +37,6 @@ from pileus.core.identity.records import (
     Source,
     User,
 )
-from pileus.core.identity.tokens import refused
 
 METHODS = frozenset({"openid", "saml2", "mapped"})
 SYNCED = "3.0"

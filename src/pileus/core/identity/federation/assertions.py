@@ -4,8 +4,8 @@ import hashlib
 from datetime import datetime
 
 from pileus.core.cloud import Cloud
-from pileus.core.identity.federation_records import UsedAssertion
-from pileus.core.identity.tokens import refused
+from pileus.core.identity.authentication.tokens import refused
+from pileus.core.identity.federation.federation_records import UsedAssertion
 from pileus.store import lt
 
 

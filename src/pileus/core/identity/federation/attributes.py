@@ -4,7 +4,7 @@ written for the original work unchanged."""
 from collections.abc import Mapping, Sequence
 
 from pileus.core.errors import Forbidden, Unauthenticated
-from pileus.core.identity.federation_records import IdentityProvider, Protocol
+from pileus.core.identity.federation.federation_records import IdentityProvider, Protocol
 
 Values = Mapping[str, Sequence[str]]
 

@@ -7,7 +7,7 @@ import msgspec
 
 from pileus.core.cloud import Look, Tx
 from pileus.core.errors import Exists, Invalid
-from pileus.core.identity.federation_records import FederatedIdentity, IdentityProvider, Protocol
+from pileus.core.identity.federation.federation_records import FederatedIdentity, IdentityProvider, Protocol
 from pileus.core.identity.records import User
 
 

@@ -12,10 +12,10 @@ from msgspec import UNSET, UnsetType
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud
 from pileus.core.errors import Exists, Invalid, NotFound, Unauthenticated
-from pileus.core.identity import secrets as vault
+from pileus.core.identity.authentication import secrets as vault
 from pileus.core.identity.changes import given
 from pileus.core.identity.records import User
-from pileus.core.identity.tenancy_records import LoginProvider, VerifiedCode
+from pileus.core.identity.tenancy.tenancy_records import LoginProvider, VerifiedCode
 from pileus.store import lt
 
 KIND = "OAuth provider"

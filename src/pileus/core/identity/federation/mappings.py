@@ -9,7 +9,7 @@ from pileus.core.cloud import Cloud, Look
 from pileus.core.errors import Exists, NotFound
 from pileus.core.identity.changes import changed
 from pileus.core.identity.federation import providers, rules
-from pileus.core.identity.federation_records import Mapping
+from pileus.core.identity.federation.federation_records import Mapping
 
 FIRST_VERSION = "1.0"
 

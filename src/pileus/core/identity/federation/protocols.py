@@ -8,7 +8,7 @@ from pileus.core.cloud import Cloud, Look
 from pileus.core.errors import Exists, Invalid, NotFound
 from pileus.core.identity.changes import changed, given
 from pileus.core.identity.federation import providers, removal
-from pileus.core.identity.federation_records import Mapping, Protocol
+from pileus.core.identity.federation.federation_records import Mapping, Protocol
 
 
 class Uses(msgspec.Struct, frozen=True, kw_only=True):

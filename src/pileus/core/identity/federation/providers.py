@@ -9,11 +9,11 @@ from msgspec import UNSET, UnsetType
 from pileus.core.caller import READER, Caller
 from pileus.core.cloud import Cloud, Look, Tx
 from pileus.core.errors import Exists, Forbidden, Invalid, NotFound, Unavailable
-from pileus.core.identity import secrets as vault
+from pileus.core.identity.authentication import secrets as vault
 from pileus.core.identity.changes import changed, given
 from pileus.core.identity.domains import ROOT
 from pileus.core.identity.federation import removal
-from pileus.core.identity.federation_records import IdentityProvider
+from pileus.core.identity.federation.federation_records import IdentityProvider
 from pileus.core.identity.records import Domain
 
 KIND = "Identity Provider"

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from pileus.core.cloud import Tx
 from pileus.core.identity import users
-from pileus.core.identity.federation_records import FederatedIdentity, IdentityProvider, Protocol
+from pileus.core.identity.federation.federation_records import FederatedIdentity, IdentityProvider, Protocol
 from pileus.core.identity.records import Source, User
 
 

@@ -9,8 +9,8 @@ from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Look
 from pileus.core.errors import Exists, Forbidden, NotFound
 from pileus.core.identity.changes import changed, given
+from pileus.core.identity.federation.federation_records import ServiceProvider
 from pileus.core.identity.federation.providers import require_reads
-from pileus.core.identity.federation_records import ServiceProvider
 
 
 class CreateServiceProvider(msgspec.Struct, frozen=True, kw_only=True):

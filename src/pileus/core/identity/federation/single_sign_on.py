@@ -6,10 +6,10 @@ from uuid import UUID
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud
 from pileus.core.errors import Invalid, NotFound
-from pileus.core.identity import authority
-from pileus.core.identity.federation_records import IdentityProvider
+from pileus.core.identity.authorization import authority
+from pileus.core.identity.federation.federation_records import IdentityProvider
 from pileus.core.identity.records import User
-from pileus.core.identity.tenancy_records import SingleSignOn
+from pileus.core.identity.tenancy.tenancy_records import SingleSignOn
 
 
 async def authorize(cloud: Cloud, caller: Caller, user: UUID, entity: str, *, enable: bool) -> SingleSignOn:

@@ -14,11 +14,11 @@ from cryptography.x509.oid import NameOID
 
 from pileus.core.cloud import Cloud, Look
 from pileus.core.errors import Forbidden
-from pileus.core.identity import keyfiles
-from pileus.core.identity.access import Session
+from pileus.core.identity.authentication import keyfiles
+from pileus.core.identity.authorization.access import Session
 from pileus.core.identity.domains import ROOT
 from pileus.core.identity.federation import service_providers
-from pileus.core.identity.federation_records import ServiceProvider
+from pileus.core.identity.federation.federation_records import ServiceProvider
 from pileus.core.identity.records import Domain, Group, Membership, Scope
 
 GOOD_FOR = timedelta(minutes=10)

@@ -6,9 +6,9 @@ from uuid import UUID
 import msgspec
 
 from pileus.core.errors import Forbidden
-from pileus.core.identity import access_rules as core
-from pileus.core.identity.access import Session
-from pileus.core.identity.credential_records import AccessRule
+from pileus.core.identity.authentication.credential_records import AccessRule
+from pileus.core.identity.authorization.access import Session
+from pileus.core.identity.delegation import access_rules as core
 from pileus.faces.openstack.identity.refs import listed, self_link, target
 from pileus.faces.openstack.identity.service import SERVICE
 from pileus.faces.openstack.wire import session

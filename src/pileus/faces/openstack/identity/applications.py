@@ -8,10 +8,10 @@ import msgspec
 from msgspec import Meta
 
 from pileus.core.errors import Forbidden, Invalid
-from pileus.core.identity import access_rules as core_rules
-from pileus.core.identity import applications as core
-from pileus.core.identity.access_rules import WantedRule
-from pileus.core.identity.credential_records import AccessRule, ApplicationCredential
+from pileus.core.identity.authentication.credential_records import AccessRule, ApplicationCredential
+from pileus.core.identity.delegation import access_rules as core_rules
+from pileus.core.identity.delegation import applications as core
+from pileus.core.identity.delegation.access_rules import WantedRule
 from pileus.core.identity.records import Role
 from pileus.faces.openstack.identity import access_rules
 from pileus.faces.openstack.identity.moments import moment

@@ -7,9 +7,9 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from pileus.core.errors import Forbidden, Invalid, NotFound
-from pileus.core.identity import credentials as core
-from pileus.core.identity.credential_records import EC2, TOTP, Credential
-from pileus.core.identity.credentials import Bound
+from pileus.core.identity.authentication import credentials as core
+from pileus.core.identity.authentication.credential_records import EC2, TOTP, Credential
+from pileus.core.identity.authentication.credentials import Bound
 from pileus.core.identity.listing import Found
 from pileus.faces.openstack.identity.attributes import changes, extras, kept
 from pileus.faces.openstack.identity.filters import part, shown

@@ -6,13 +6,13 @@ from uuid import UUID
 import msgspec
 
 from pileus.core.errors import Invalid, NotFound
-from pileus.core.identity import credentials as core
-from pileus.core.identity import ec2 as signatures
 from pileus.core.identity import users
-from pileus.core.identity.credential_records import EC2
-from pileus.core.identity.credentials import KeyPair
-from pileus.core.identity.ec2 import Signed, Stamped
-from pileus.core.identity.tokens import refused
+from pileus.core.identity.authentication import credentials as core
+from pileus.core.identity.authentication import ec2 as signatures
+from pileus.core.identity.authentication.credential_records import EC2
+from pileus.core.identity.authentication.credentials import KeyPair
+from pileus.core.identity.authentication.ec2 import Signed, Stamped
+from pileus.core.identity.authentication.tokens import refused
 from pileus.faces.openstack.identity import tokens
 from pileus.faces.openstack.identity.credentials import bound, refuse_restricted, require_within, within
 from pileus.faces.openstack.identity.refs import known_key, listed, self_link, target

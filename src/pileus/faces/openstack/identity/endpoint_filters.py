@@ -7,9 +7,9 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from pileus.core.errors import Invalid
-from pileus.core.identity import endpoint_filters as core
-from pileus.core.identity.catalogue_records import EndpointGroup
 from pileus.core.identity.records import Project
+from pileus.core.identity.services import endpoint_filters as core
+from pileus.core.identity.services.catalogue_records import EndpointGroup
 from pileus.faces.openstack.identity import endpoints, projects
 from pileus.faces.openstack.identity.attributes import changes, text
 from pileus.faces.openstack.identity.refs import Name, listed, self_link

@@ -7,8 +7,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from pileus.core.errors import Invalid
-from pileus.core.identity import catalogue as core
-from pileus.core.identity.catalogue_records import Endpoint
+from pileus.core.identity.services import catalogue as core
+from pileus.core.identity.services.catalogue_records import Endpoint
 from pileus.faces.openstack.identity.attributes import changes, extras, kept
 from pileus.faces.openstack.identity.catalog import OWN, addresses
 from pileus.faces.openstack.identity.refs import filter_key, listed, self_link

@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 
 from pileus.core.errors import Invalid, Unauthenticated
+from pileus.core.identity.authentication.login import Issued
+from pileus.core.identity.authentication.tokens import refused
 from pileus.core.identity.federation import arrivals
 from pileus.core.identity.federation.arrivals import Door
-from pileus.core.identity.login import Issued
-from pileus.core.identity.tokens import refused
 from pileus.faces.openstack.identity import tokens
 from pileus.faces.openstack.identity.federation_providers import PATH as PROVIDERS
 from pileus.faces.openstack.identity.refs import url

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from pileus.core.identity.federation import mappings as core
-from pileus.core.identity.federation_records import Mapping
+from pileus.core.identity.federation.federation_records import Mapping
 from pileus.faces.openstack.identity.federation_providers import identifier
 from pileus.faces.openstack.identity.refs import listed, self_link
 from pileus.faces.openstack.identity.service import SERVICE

@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from pileus.core.errors import Invalid
 from pileus.core.identity.federation import protocols, providers
-from pileus.core.identity.federation_records import IdentityProvider, Protocol
+from pileus.core.identity.federation.federation_records import IdentityProvider, Protocol
 from pileus.faces.openstack.identity.attributes import text
 from pileus.faces.openstack.identity.refs import domain_id, domain_key, listed, on, self_link, url
 from pileus.faces.openstack.identity.service import SERVICE

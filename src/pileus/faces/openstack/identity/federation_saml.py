@@ -2,7 +2,7 @@
 
 import msgspec
 
-from pileus.core.identity import access
+from pileus.core.identity.authorization import access
 from pileus.faces.openstack.identity.federation_auth import service_party
 from pileus.faces.openstack.identity.refs import url
 from pileus.faces.openstack.identity.service import SERVICE

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from pileus.core.identity.access import Session
+from pileus.core.identity.authorization.access import Session
 from pileus.core.identity.federation import service_providers as core
-from pileus.core.identity.federation_records import ServiceProvider
+from pileus.core.identity.federation.federation_records import ServiceProvider
 from pileus.faces.openstack.identity import tokens
 from pileus.faces.openstack.identity.attributes import text
 from pileus.faces.openstack.identity.federation_providers import identifier

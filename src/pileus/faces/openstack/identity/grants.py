@@ -11,10 +11,10 @@ from uuid import UUID
 
 import msgspec
 
-from pileus.core.identity import assignments as core
-from pileus.core.identity.assignments import Place, Subject
+from pileus.core.identity.authentication.tokens import NIL
+from pileus.core.identity.authorization import assignments as core
+from pileus.core.identity.authorization.assignments import Place, Subject
 from pileus.core.identity.records import Actor, Scope
-from pileus.core.identity.tokens import NIL
 from pileus.faces.openstack.identity import roles
 from pileus.faces.openstack.identity.refs import domain_key, listed, target
 from pileus.faces.openstack.identity.service import SERVICE

@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from pileus.core.errors import Invalid, NotFound
 from pileus.core.identity import unified_limits as core
-from pileus.core.identity.catalogue_records import RegisteredLimit
+from pileus.core.identity.services.catalogue_records import RegisteredLimit
 from pileus.core.identity.unified_limits import Held
 from pileus.core.quota import HIGHEST
 from pileus.faces.openstack.identity.attributes import text

@@ -8,11 +8,11 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from pileus.core.errors import Forbidden, Invalid, NotFound
-from pileus.core.identity import oauth as core
-from pileus.core.identity.credential_records import AccessToken, Consumer
-from pileus.core.identity.login import Proof
-from pileus.core.identity.oauth import Handed, RoleName
-from pileus.core.identity.signed_requests import Signed
+from pileus.core.identity.authentication.credential_records import AccessToken, Consumer
+from pileus.core.identity.authentication.login import Proof
+from pileus.core.identity.delegation import oauth as core
+from pileus.core.identity.delegation.oauth import Handed, RoleName
+from pileus.core.identity.delegation.signed_requests import Signed
 from pileus.faces.openstack.identity import proofs, roles
 from pileus.faces.openstack.identity.attributes import changes, extras, kept, text
 from pileus.faces.openstack.identity.refs import Name, known_key, listed, self_link, url

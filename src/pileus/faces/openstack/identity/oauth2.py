@@ -5,9 +5,9 @@ import binascii
 from urllib.parse import parse_qs, unquote
 
 from pileus.core.errors import CoreError, Invalid, Unauthenticated
-from pileus.core.identity import client_certificates, login
-from pileus.core.identity.login import ByApplicationCredential, Issued
-from pileus.core.identity.tokens import refused
+from pileus.core.identity.authentication import client_certificates, login
+from pileus.core.identity.authentication.login import ByApplicationCredential, Issued
+from pileus.core.identity.authentication.tokens import refused
 from pileus.faces.openstack.identity.refs import filter_key
 from pileus.faces.openstack.identity.service import SERVICE
 from pileus.faces.openstack.wire import public_url

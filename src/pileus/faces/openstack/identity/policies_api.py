@@ -6,9 +6,9 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from pileus.core.identity import policy_documents as core
-from pileus.core.identity.catalogue_records import PolicyDocument
-from pileus.core.identity.policy_documents import Use
+from pileus.core.identity.services import policy_documents as core
+from pileus.core.identity.services.catalogue_records import PolicyDocument
+from pileus.core.identity.services.policy_documents import Use
 from pileus.faces.openstack.identity import endpoints
 from pileus.faces.openstack.identity.attributes import changes, extras, kept
 from pileus.faces.openstack.identity.refs import listed, self_link

@@ -11,8 +11,8 @@ from uuid import UUID
 import msgspec
 
 from pileus.core.errors import Invalid, Unauthenticated
-from pileus.core.identity import codes
-from pileus.core.identity.login import (
+from pileus.core.identity.authentication import codes
+from pileus.core.identity.authentication.login import (
     SYSTEM,
     UNSCOPED,
     ByApplicationCredential,
@@ -22,9 +22,9 @@ from pileus.core.identity.login import (
     Vouched,
     Wish,
 )
+from pileus.core.identity.authentication.tokens import refused
 from pileus.core.identity.named import Named, user_of
 from pileus.core.identity.records import Scope
-from pileus.core.identity.tokens import refused
 from pileus.faces.openstack.identity.refs import filter_key
 from pileus.faces.wire import Request
 

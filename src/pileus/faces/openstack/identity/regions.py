@@ -6,8 +6,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from pileus.core.errors import Invalid
-from pileus.core.identity import regions as core
-from pileus.core.identity.catalogue_records import Region
+from pileus.core.identity.services import regions as core
+from pileus.core.identity.services.catalogue_records import Region
 from pileus.faces.openstack.identity.attributes import changes, extras, kept, text
 from pileus.faces.openstack.identity.refs import listed, self_link
 from pileus.faces.openstack.identity.service import SERVICE

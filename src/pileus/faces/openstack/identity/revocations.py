@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from pileus.core.errors import Forbidden
-from pileus.core.identity import revocations as core
+from pileus.core.identity.authentication import revocations as core
 from pileus.core.identity.records import Revocation
 from pileus.faces.openstack.identity.moments import moment
 from pileus.faces.openstack.identity.refs import listed, target

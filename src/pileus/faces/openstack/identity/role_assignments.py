@@ -6,10 +6,10 @@ from uuid import UUID
 import msgspec
 
 from pileus.core.errors import Invalid, NotFound
-from pileus.core.identity import assignment_list as core
-from pileus.core.identity import assignments
-from pileus.core.identity.assignment_list import Granted
-from pileus.core.identity.assignments import SYSTEM, Place
+from pileus.core.identity.authorization import assignment_list as core
+from pileus.core.identity.authorization import assignments
+from pileus.core.identity.authorization.assignment_list import Granted
+from pileus.core.identity.authorization.assignments import SYSTEM, Place
 from pileus.core.identity.records import Group, Scope
 from pileus.faces.openstack.identity.refs import domain_id, filter_key, listed, on, target, url
 from pileus.faces.openstack.identity.service import SERVICE

@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from pileus.core.errors import Invalid
 from pileus.core.identity import options
-from pileus.core.identity import roles as core
+from pileus.core.identity.authorization import roles as core
 from pileus.core.identity.records import Role
 from pileus.faces.openstack.identity.attributes import changes, extras, kept, text
 from pileus.faces.openstack.identity.filters import names, part, shown

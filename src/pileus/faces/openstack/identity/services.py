@@ -6,8 +6,8 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from pileus.core.identity import catalogue as core
-from pileus.core.identity.catalogue_records import Service
+from pileus.core.identity.services import catalogue as core
+from pileus.core.identity.services.catalogue_records import Service
 from pileus.faces.openstack.identity.attributes import changes, extras, kept, text
 from pileus.faces.openstack.identity.filters import names
 from pileus.faces.openstack.identity.refs import Name, listed, self_link

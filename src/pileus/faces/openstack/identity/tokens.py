@@ -6,9 +6,10 @@ from typing import Any
 import msgspec
 
 from pileus.core.errors import Forbidden, Unauthenticated
-from pileus.core.identity import access, assignments, login
-from pileus.core.identity.access import Session
-from pileus.core.identity.receipts import MoreProof, Receipt
+from pileus.core.identity.authentication import login
+from pileus.core.identity.authentication.receipts import MoreProof, Receipt
+from pileus.core.identity.authorization import access, assignments
+from pileus.core.identity.authorization.access import Session
 from pileus.core.identity.records import Domain, Project, Scope, User
 from pileus.faces.openstack.identity import access_rules, domains, projects
 from pileus.faces.openstack.identity.catalog import catalog

@@ -7,8 +7,8 @@ import msgspec
 from msgspec import Meta
 
 from pileus.core.errors import Forbidden, NotFound
-from pileus.core.identity import delegation
-from pileus.core.identity import trusts as core
+from pileus.core.identity.delegation import delegation
+from pileus.core.identity.delegation import trusts as core
 from pileus.core.identity.records import Trust
 from pileus.faces.openstack.identity import roles
 from pileus.faces.openstack.identity.attributes import extras

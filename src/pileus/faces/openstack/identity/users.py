@@ -8,12 +8,12 @@ from msgspec import UNSET, UnsetType
 
 from pileus.core.errors import Invalid, NotFound
 from pileus.core.identity import groups as core_groups
-from pileus.core.identity import password_policy, passwords
 from pileus.core.identity import projects as core_projects
 from pileus.core.identity import users as core
+from pileus.core.identity.authentication import password_policy, passwords
 from pileus.core.identity.domains import ROOT
 from pileus.core.identity.federation import identities
-from pileus.core.identity.federation_records import FederatedIdentity
+from pileus.core.identity.federation.federation_records import FederatedIdentity
 from pileus.core.identity.listing import Found, Window
 from pileus.core.identity.records import Group, User
 from pileus.faces.openstack.identity import groups, projects

@@ -1,0 +1,1 @@
+"""Who somebody is: proofs of every kind, and the tokens that come of them."""

@@ -1,0 +1,163 @@
+"""What a user shows at a login besides the password: a code of an authenticator program, or a pin."""
+
+import base64
+import hmac
+import secrets
+from uuid import UUID
+
+import msgspec
+
+from pileus.core.caller import Caller
+from pileus.core.cloud import Cloud, Look, Tx
+from pileus.core.errors import Conflict, Invalid, Unauthenticated
+from pileus.core.identity.authentication import codes, failures
+from pileus.core.identity.authentication import secrets as vault
+from pileus.core.identity.records import User
+from pileus.core.identity.tenancy import account_users
+from pileus.core.identity.tenancy.tenancy_records import SecondFactor
+
+TOTP, PIN = "totp", "staticpin"
+PROVIDERS = (TOTP, PIN)
+KEY_BYTES = 20
+PIN_DIGITS = 6
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """`ready`: it was set up and shown right once. `demanded`: no session does without it, set up or not."""
+
+    provider: str = ""
+    ready: bool = False
+    demanded: bool = False
+
+
+async def of(cloud: Cloud, look: Look, user: UUID) -> Standing:
+    return (await of_users(cloud, look, [user]))[user]
+
+
+async def of_users(cloud: Cloud, look: Look, users: list[UUID]) -> dict[UUID, Standing]:
+    """By user, in one query."""
+    rows = {held.user: held for held in await look.list(SecondFactor, user=tuple(users))} if users else {}
+    return {user: _standing(cloud, rows.get(user)) for user in users}
+
+
+def mandatory(cloud: Cloud) -> bool:
+    return cloud.config.second_factor and cloud.config.second_factor_mandatory
+
+
+def _standing(cloud: Cloud, held: SecondFactor | None) -> Standing:
+    ready = held is not None and held.confirmed
+    wanted = ready or mandatory(cloud) or (held is not None and held.demanded)
+    return Standing(provider=held.provider if held else "", ready=ready, demanded=wanted)
+
+
+async def set_up(cloud: Cloud, caller: Caller, provider: str = "") -> str:
+    """The secret of a new factor of the caller, in place of the one before: the key of an authenticator program in
+    base32, or the pin. It counts when it was shown right once. Raises Conflict where there are none, Invalid.
+    """
+    if not cloud.config.second_factor:
+        raise Conflict("2FA is not enabled for this domain or at global level")
+    provider = (provider or cloud.config.second_factor_provider).lower()
+    if provider not in PROVIDERS:
+        raise Invalid(f"Failed to find two factor authentication provider by the name: {provider[:40]}.")
+    secret = (
+        base64.b32encode(secrets.token_bytes(KEY_BYTES)).decode()
+        if provider == TOTP
+        else f"{secrets.randbelow(10**PIN_DIGITS):0{PIN_DIGITS}d}"
+    )
+    hidden = vault.of(cloud).encrypt(secret)
+    async with cloud.transaction(caller) as tx:
+        held = await tx.maybe(SecondFactor, caller.user)
+        made = SecondFactor(
+            user=caller.user,
+            provider=provider,
+            secret=hidden,
+            demanded=held.demanded if held else False,
+            created_at=cloud.now(),
+        )
+        await tx.rows.put(made)
+    return secret
+
+
+async def drop(cloud: Cloud, caller: Caller, user: UUID | None = None) -> User:
+    """The caller's own factor, or one of a user that it has power over. What is demanded stays so. May be repeated."""
+    key = user or caller.user
+    async with cloud.transaction(caller) as tx:
+        held = await account_users.own_or_managed(tx, caller, key, "user.update")
+        await _forget(tx, key)
+    return held
+
+
+async def demand(cloud: Cloud, caller: Caller, user: UUID, wanted: bool) -> None:
+    """Whether the user must have one; of whom it was demanded no more, what it has stays. May be repeated."""
+    async with cloud.transaction(caller) as tx:
+        await account_users.managed(tx, caller, user, "user.update")
+        held = await tx.maybe(SecondFactor, user)
+        if held is not None:
+            await tx.rows.put(msgspec.structs.replace(held, demanded=wanted))
+            if not wanted and not held.provider:
+                await tx.rows.delete(SecondFactor, user)
+        elif wanted:
+            await tx.rows.put(
+                SecondFactor(user=user, provider="", secret="", demanded=True, created_at=cloud.now())
+            )
+
+
+async def begin(cloud: Cloud, user: UUID) -> Standing:
+    """At a login: what was set up and never shown right is forgotten, for who did so may have lost it."""
+    async with cloud.view() as look:
+        held = await look.maybe(SecondFactor, user)
+    if held is not None and held.provider and not held.confirmed:
+        async with cloud.transaction() as tx:
+            await _forget(tx, user)
+        held = None if not held.demanded else msgspec.structs.replace(held, provider="", secret="")
+    return _standing(cloud, held)
+
+
+async def show(cloud: Cloud, user: User, given: str, source: str = "") -> str:
+    """The provider whose code or pin this is; no code is taken twice. A wrong one during the setup ends that.
+    Raises Unauthenticated, Conflict when there is nothing to be shown.
+    """
+    async with failures.turn(cloud, failures.of_factor(user.id)):
+        return await _shown(cloud, user, given, source)
+
+
+async def _shown(cloud: Cloud, user: User, given: str, source: str) -> str:
+    key = failures.of_factor(user.id)
+    await failures.allow(cloud, key, source=source, user=user.id)
+    async with cloud.transaction() as tx:
+        held = await tx.maybe(SecondFactor, user.id)
+        if held is None or not held.provider:
+            raise Conflict(f"Two factor authentication is not enabled on the user: {user.name}")
+        right = await _take(tx, held, given)
+        if not right and not held.confirmed:
+            await _forget(tx, user.id)
+    if not right:
+        raise await _refused(cloud, key, source, user)
+    await failures.allow(cloud, key, source=source, user=user.id)
+    await failures.succeeded(cloud, key)
+    return held.provider
+
+
+async def _take(tx: Tx, held: SecondFactor, given: str) -> bool:
+    secret = vault.of(tx.cloud).decrypt(held.secret)
+    step: int | None = held.last_step
+    if held.provider == TOTP:
+        step = codes.step_of(codes.secret_of(secret) or b"", given, tx.cloud.now(), held.last_step)
+        right = step is not None
+    else:
+        right = hmac.compare_digest(secret.encode(), given.encode())
+    if right:
+        await tx.rows.put(msgspec.structs.replace(held, confirmed=True, last_step=step))
+    return right
+
+
+async def _refused(cloud: Cloud, key: str, source: str, user: User) -> Unauthenticated:
+    return await failures.failed(cloud, key, reason="wrong second factor", source=source, user=user.id)
+
+
+async def _forget(tx: Tx, user: UUID) -> None:
+    held = await tx.maybe(SecondFactor, user)
+    if held is not None and held.demanded:
+        await tx.rows.put(msgspec.structs.replace(held, provider="", secret="", confirmed=False, last_step=0))
+    else:
+        await tx.rows.delete(SecondFactor, user)

@@ -1,0 +1,1 @@
+"""Acting for somebody: trusts, application credentials, and programs by OAuth."""

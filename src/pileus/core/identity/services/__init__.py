@@ -1,0 +1,1 @@
+"""What the cloud serves, where, and who sees it."""
