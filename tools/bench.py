@@ -23,7 +23,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from pileus.cli.http import Api
+from pileus.cli.http import Api, by_password
 from pileus.cli.profiles import read
 from pileus.core.cloud import Cloud
 from tests.clients.cloud import PILEUS, REPOSITORY, RealCloud, free_port, run, until
@@ -100,7 +100,7 @@ class Simulated:
         running = json.loads((state / "running.json").read_text())
         self.state, self.seconds = state, seconds
         self.pid = int(running["process"]["pid"])
-        self.api = Api(running["url"], "admin", read(state)["admin_password"])
+        self.api = by_password(running["url"], "admin", read(state)["admin_password"])
         self.line = Line(self.api)
 
     def cpu_ms(self, count: int, call: Callable[[], Any]) -> float:
@@ -418,7 +418,7 @@ PLATFORM = ("disks", "define", "start")
 
 
 def own_share(cloud: RealCloud, index: int) -> tuple[float, float]:
-    api = Api(cloud.url, "admin", read(cloud.state)["admin_password"])
+    api = by_password(cloud.url, "admin", read(cloud.state)["admin_password"])
     source = api.get("image", "/v2/images?name=pileus-guest")["images"][0]["id"]
     net = api.get("network", "/v2.0/networks?name=private")["networks"][0]["id"]
     wanted = {"name": f"boot-{index}", "flavorRef": "1", "imageRef": source, "networks": [{"uuid": net}]}

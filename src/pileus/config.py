@@ -1,6 +1,6 @@
 """Everything that can be set, in one frozen struct, read once and passed in."""
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,6 +53,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The one port that serves every API and the console by path."""
     public_url: str = ""
     """How clients reach us, for the catalogue and for links; empty: http://<listen>:<port>."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks of the proxies in front of us (CIDR, or single addresses). What these say in X-Forwarded-For, -Proto and
+    -Host or in Forwarded is believed: for whom they ask, and how that client reached them."""
     database: str = ""
     """postgresql://user:password@host/name; empty: SQLite in the state directory."""
     region: str = "RegionOne"
@@ -96,6 +99,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     token_store: str = ""
     """Where tokens are kept for all processes: redis://host:port/database or nats://host:port/bucket; empty: nowhere, for
     each carries itself, sealed. With a store they are short, and gone the moment they are revoked."""
+    catalogue_store: str = ""
+    """Where processes share the catalogue, an address of the same kinds; empty: each reads it from the database when
+    identity or the catalogue changed."""
     oauth_request_seconds: int = 28_800
     """How long a user may take to authorize a program (OAuth 1.0); 0: for ever."""
     oauth_access_seconds: int = 86_400
@@ -148,6 +154,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How long events are kept; 0: for ever."""
     projects_by_users: bool = True
     """Whether users who manage no domain may make projects of their own (CloudStack)."""
+    resource_limit_host_tags: tuple[str, ...] = ()
+    """Traits (CloudStack: host tags) by which CloudStack's API shows and sets limits on servers, vcpus and memory."""
+    api_throttling_enabled: bool = False
+    """Whether CloudStack's API answers an account only so many requests in an interval; root administrators' any."""
+    api_throttling_interval: int = 1
+    """Seconds."""
+    api_throttling_max: int = 25
+    """Requests of one account in an interval, in each process."""
+    api_throttling_cachesize: int = 50_000
+    """Accounts of which the requests are remembered."""
     project_invite_required: bool = False
     """Whether who is added to a project must accept that first (CloudStack)."""
     project_invite_seconds: int = 86_400
@@ -164,14 +180,29 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     smtp_tls: Literal["none", "starttls", "tls"] = "starttls"
     password_reset_seconds: int = 1800
     """How long a mailed token for a new password is good."""
+    password_reset_page: str = ""
+    """The page that the letter links to; empty: /console/reset of this cloud. Of CloudStack's interface, where there is
+    one: https://cloud.example/client/#/user/resetPassword."""
     second_factor: bool = True
-    """Whether users of the CloudStack API may show a second factor at login (CloudStack's enable.user.2fa)."""
+    """Whether users may set up a second factor in the CloudStack API, which guards their logins in all APIs (CloudStack's
+    enable.user.2fa)."""
     second_factor_mandatory: bool = False
     """Whether each of them must (mandate.user.2fa)."""
     second_factor_provider: Literal["totp", "staticpin"] = "totp"
     """Of users who name none (user.2fa.default.provider)."""
     second_factor_issuer: str = "Pileus"
     """What an authenticator app shows beside the code (user.2fa.issuer)."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError, which names the setting."""
+        self.proxies  # noqa: B018
+
+    @property
+    def proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        try:
+            return tuple(ip_network(each) for each in self.trusted_proxies)
+        except ValueError as error:
+            raise ValueError(f"trusted_proxies: {error}; write them as 10.0.0.0/24 or 192.0.2.5") from error
 
     @property
     def url(self) -> str:

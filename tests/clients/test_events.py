@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from pileus.cli.http import Api, Failed
+from pileus.cli.http import Api, Failed, administrator
 from pileus.cli.profiles import read
 from pileus.core.events import Event
 from pileus.store import gt, open_store
@@ -61,10 +61,6 @@ def command(state: Path, hosts: int, database: str = "") -> list[str | Path]:
         str(free_port()),
     ]
     return [*made, "--set", f"database={database}"]
-
-
-def admin(state: Path) -> str:
-    return read(state)["admin_password"]
 
 
 class Reader(threading.Thread):
@@ -186,7 +182,7 @@ def test_a_reader_has_every_event_once_and_in_order_whatever_is_killed(state: Pa
     up = command(state, 3, database)
     run(up)
     running = json.loads((state / "running.json").read_text())
-    api = Api(running["url"], "admin", admin(state))
+    api = administrator(running["url"], read(state))
     image, network = prepare(api)
     begun = int(api.get("console", "/events?after=latest")["next"])
     reader, work, chance = Reader(api, begun), Work(api, image, network), random.Random(20261122)
@@ -235,7 +231,7 @@ def test_the_command_follows_also_through_a_restart(state: Path) -> None:
     try:
         assert following.stdout is not None
         for restart in (True, False):
-            api = Api(json.loads((state / "running.json").read_text())["url"], "admin", admin(state))
+            api = administrator(json.loads((state / "running.json").read_text())["url"], read(state))
             made = api.post("network", "/v2.0/networks", {"network": {"name": "f"}})["network"]["id"]
             while (event := json.loads(following.stdout.readline()))["resource"] != made:
                 continue

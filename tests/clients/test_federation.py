@@ -1,6 +1,8 @@
 """keystoneauth's OpenID Connect plugins, unmodified, and a browser, against a real provider and a running cloud."""
 
 import json
+import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,9 +28,10 @@ RULES = [
     {"local": [{"group_ids": "{0}"}], "remote": [{"type": "nothing of the kind"}]},
 ]
 LOGIN = """
-import json, sys
+import json, logging, sys
 from keystoneauth1 import loading, session
 
+logging.basicConfig(format="%(message)s")
 wanted = json.loads(sys.argv[1])
 name = wanted.pop("plugin")
 plugin = loading.get_plugin_loader(name).load_from_options(**wanted)
@@ -79,13 +82,17 @@ def provider(
         "--mapping",
         f"rules-{name}",
     )
-    command = [PILEUS, "federation", "set", name, "--state", simulated.state, "--issuer", issuer]
-    command += ["--client-id", name, "--client-secret-file", secret, "--audience", "urn:pileus"]
-    run(command)
+    told = [PILEUS, "federation", "set", name, "--state", simulated.state, "--issuer", issuer]
+    run([*told, "--client-id", name, "--client-secret-file", secret, "--audience", "urn:pileus"])
     return name
 
 
 def log_in(cloud: SimulatedCloud, plugin: str, provider: str, issuer: str, **more: str) -> Any:
+    return json.loads(run(command(cloud, plugin, provider, issuer, **more)))
+
+
+def command(cloud: SimulatedCloud, plugin: str, provider: str, issuer: str, **more: str) -> list[Any]:
+    """What logs in by the plugin, and prints who it is then."""
     wanted = {
         "plugin": plugin,
         "auth_url": f"{cloud.url}/identity/v3",
@@ -101,7 +108,7 @@ def log_in(cloud: SimulatedCloud, plugin: str, provider: str, issuer: str, **mor
             "client_secret": "shh",
             "discovery_endpoint": f"{issuer}/.well-known/openid-configuration",
         }
-    return json.loads(run([CLIENTS / "python", "-c", LOGIN, json.dumps(wanted)]))
+    return [CLIENTS / "python", "-c", LOGIN, json.dumps(wanted)]
 
 
 def domain_of(cloud: SimulatedCloud, provider: str) -> str:
@@ -154,6 +161,32 @@ def test_a_code_and_an_access_token_of_the_provider_give_tokens_here(
     assert log_in(simulated, "v3oidcaccesstoken", provider, issuer, **more)["user"] == "alice"
     with pytest.raises(AssertionError):
         log_in(simulated, "v3oidcaccesstoken", provider, issuer, access_token=said["access_token"][:-2])
+
+
+@pytest.mark.parametrize("challenge", [{}, {"code_challenge_method": "S256"}], ids=["plain", "PKCE"])
+def test_a_device_without_a_browser_is_let_in_by_its_users_browser(
+    simulated: SimulatedCloud, provider: str, issuer: str, challenge: dict[str, str]
+) -> None:
+    more = {"scope": "openid email profile", **challenge}
+    device = subprocess.Popen(
+        command(simulated, "v3oidcdeviceauthz", provider, issuer, **more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert device.stderr is not None
+        asked = device.stderr.readline()
+        where = re.search(r"please go to: (\S+user_code=\S+)", asked)
+        assert where is not None, asked + device.communicate(timeout=60)[1]
+        assert "Sign-in Success" in Browser().fill_in(where[1], "alice")
+        said, complaints = device.communicate(timeout=60)
+        assert device.returncode == 0, complaints
+    finally:
+        device.kill()
+        device.communicate()
+    told = json.loads(said)
+    assert (told["user"], told["project"]) == ("alice", "home of alice")
 
 
 def test_a_browser_is_sent_there_and_brings_the_dashboard_a_token(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pileus.cli.http import Api, Failed
+from pileus.cli.http import Api, Failed, administrator
 from pileus.cli.profiles import read
 from tests.clients.cloud import PILEUS, Login, RealCloud, run, until
 
@@ -18,7 +18,7 @@ SETTLED = {"ACTIVE", "ERROR"}
 
 
 def api_of(cloud: RealCloud) -> Api:
-    return Api(cloud.url, "admin", read(cloud.state)["admin_password"])
+    return administrator(cloud.url, read(cloud.state))
 
 
 class Scene:

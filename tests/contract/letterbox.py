@@ -11,7 +11,7 @@ from time import monotonic
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-DEADLINE = 10.0
+DEADLINE = 20.0
 
 
 class Letterbox:

@@ -29,10 +29,17 @@ attributetype ( 1.2.840.113556.1.4.221 NAME 'sAMAccountName' EQUALITY caseIgnore
  SUBSTR caseIgnoreSubstringsMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 SINGLE-VALUE )
 attributetype ( 1.2.840.113556.1.4.8 NAME 'userAccountControl' EQUALITY integerMatch
  SYNTAX 1.3.6.1.4.1.1466.115.121.1.27 SINGLE-VALUE )
+attributetype ( 1.2.840.113556.1.4.2 NAME 'objectGUID' EQUALITY octetStringMatch
+ SYNTAX 1.3.6.1.4.1.1466.115.121.1.40 SINGLE-VALUE )
+attributetype ( 1.2.840.113556.1.4.656 NAME 'userPrincipalName' EQUALITY caseIgnoreMatch
+ SUBSTR caseIgnoreSubstringsMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 SINGLE-VALUE )
+attributetype ( 1.2.840.113556.1.4.159 NAME 'accountExpires' EQUALITY integerMatch
+ SYNTAX 1.3.6.1.4.1.1466.115.121.1.27 SINGLE-VALUE )
 objectclass ( 1.2.840.113556.1.5.9 NAME 'user' SUP organizationalPerson STRUCTURAL
- MUST ( cn $ sAMAccountName ) MAY ( userAccountControl $ mail $ givenName $ displayName ) )
+ MUST ( cn $ sAMAccountName ) MAY ( userAccountControl $ mail $ givenName $ displayName $
+ objectGUID $ userPrincipalName $ accountExpires ) )
 objectclass ( 1.2.840.113556.1.5.8 NAME 'group' SUP top STRUCTURAL MUST cn
- MAY ( member $ description $ sAMAccountName ) )
+ MAY ( member $ description $ sAMAccountName $ objectGUID ) )
 objectclass ( 1.2.840.113556.1.3.30 NAME 'computer' SUP user STRUCTURAL )
 attributetype ( 1.3.6.1.4.1.99999.1 NAME 'enabled' EQUALITY booleanMatch
  SYNTAX 1.3.6.1.4.1.1466.115.121.1.7 SINGLE-VALUE )
@@ -130,6 +137,8 @@ cn: Alice Liddell
 sn: Liddell
 givenName: Alice
 sAMAccountName: alice
+userPrincipalName: alice.liddell@ad.test
+objectGUID:: cGlsZXVzLWFsaWNlLTAwMQ==
 userAccountControl: 512
 mail: alice@example.org
 userPassword: wonderland
@@ -139,12 +148,14 @@ objectClass: user
 cn: Bob
 sn: Builder
 sAMAccountName: bob
+objectGUID:: cGlsZXVzLWJvYi0wMDAwMQ==
 userAccountControl: 514
 userPassword: builder
 
 dn: cn=staff,ou=UserGroups,{active}
 objectClass: group
 cn: staff
+objectGUID:: cGlsZXVzLXN0YWZmLTAwMQ==
 member: cn=Alice Liddell,ou=Users,{active}
 """
 

@@ -18,7 +18,13 @@ from pileus.core.compute import hosts
 from pileus.core.compute.records import Cluster, Host, Pod, Size, Zone
 from pileus.core.identity import unified_limits
 from pileus.core.identity.authentication import secrets as vault
-from pileus.core.identity.authentication.credential_records import CLOUDSTACK, EC2, Credential
+from pileus.core.identity.authentication.credential_records import (
+    CLOUDSTACK,
+    EC2,
+    ApplicationCredential,
+    Credential,
+)
+from pileus.core.identity.authorization import holding
 from pileus.core.identity.domains import ROOT
 from pileus.core.identity.records import (
     Assignment,
@@ -33,6 +39,7 @@ from pileus.core.identity.services import catalogue
 from pileus.core.identity.tenancy import account_roles
 from pileus.core.image.records import ImageStoreRecord
 from pileus.core.network.records import Network, NetworkKind, Subnet
+from pileus.drivers.errors import Refused
 from pileus.drivers.hypervisor.protocol import HostFacts
 from pileus.drivers.volume.protocol import PoolFacts
 from pileus.faces.openstack.identity.catalog import SERVED
@@ -40,6 +47,7 @@ from pileus.faces.openstack.identity.catalog import SERVED
 NAMES = UUID("6f0f6e5c-6d58-5c53-9d5b-1f0f5b1f7a10")
 """Namespace of the ids that every cloud shares, so that tools may rely on them."""
 SYSTEM = UUID(int=0)
+CREDENTIALS = "credentials"
 ACCOUNTS = ("admin", "demo")
 """The first users, each with a project of its own; the first administers the cloud."""
 NEXT_ROLE = {READER: None, MEMBER: READER, MANAGER: MEMBER, ADMIN: MANAGER, SERVICE: None}
@@ -64,8 +72,14 @@ async def bootstrap(cloud: Cloud) -> bool:
     async with cloud.view() as look:
         known = await look.maybe(Domain, ROOT) is not None
     if known:
+        if not vault.kept(cloud.config.state):
+            raise Refused(
+                f"The database holds secrets, and {cloud.config.state / vault.DIRECTORY} has no keys that read them;"
+                " put back the directory keys from the backup that was made with the database."
+            )
         await catalogue.ensure(cloud, SERVED)
         await unified_limits.ensure(cloud)
+        await _equip_command(cloud)
         return False
     keys = vault.of(cloud)
     first = {f"{name}_password": secrets.token_urlsafe(12) for name in ACCOUNTS}
@@ -92,6 +106,7 @@ async def bootstrap(cloud: Cloud) -> bool:
         await _offers(tx)
     await catalogue.ensure(cloud, SERVED)
     await unified_limits.ensure(cloud)
+    await _equip_command(cloud)
     return True
 
 
@@ -142,6 +157,36 @@ async def _account(tx: Tx, keys: vault.Secrets, name: str, password: str, first:
                 access=access,
                 secret=keys.encrypt(secret),
                 created_at=now,
+            )
+        )
+
+
+async def _equip_command(cloud: Cloud) -> None:
+    """What the operator's commands log in with: an application credential of the administrator, of which no second factor
+    is asked. Clouds of former versions get one too, once, where their first credentials still are."""
+    known = kept(cloud.config.state)
+    if "admin_command_id" in known or "admin_ec2_access" not in known:
+        return
+    async with cloud.view() as look:
+        pair = await look.one(Credential, kind=EC2, access=known["admin_ec2_access"])
+        if pair is None or pair.project is None:
+            return
+        roles = await holding.effective(look, pair.user, Scope.PROJECT, pair.project)
+    key, secret = cloud.new_id(), secrets.token_urlsafe(48)
+    hashed = await vault.of(cloud).hash(secret)
+    keep({**known, "admin_command_id": key.hex, "admin_command_secret": secret}, cloud.config.state)
+    async with cloud.transaction() as tx:
+        await tx.add(
+            ApplicationCredential(
+                id=key,
+                user=pair.user,
+                project=pair.project,
+                name=f"pileus-{key.hex[-8:]}",
+                description="The operator's command, on the machine of the cloud's first start",
+                secret=hashed,
+                roles=tuple(role.id for role in roles),
+                unrestricted=True,
+                created_at=cloud.now(),
             )
         )
 
@@ -313,6 +358,17 @@ async def join_pool(cloud: Cloud, pool: StoragePool, facts: PoolFacts) -> Storag
 
 def keep(first: Mapping[str, str], state: Path) -> None:
     """Write the first credentials where only the operator reads them."""
-    path = state / "credentials"
-    path.touch(mode=0o600)
-    path.write_text("".join(f"{name}={value}\n" for name, value in sorted(first.items())))
+    path = state / CREDENTIALS
+    fresh = path.with_suffix(".new")
+    fresh.touch(mode=0o600)
+    fresh.write_text("".join(f"{name}={value}\n" for name, value in sorted(first.items())))
+    fresh.replace(path)
+
+
+def kept(state: Path) -> dict[str, str]:
+    """What `keep` wrote; empty when it was taken away."""
+    try:
+        lines = (state / CREDENTIALS).read_text().splitlines()
+    except FileNotFoundError:
+        return {}
+    return dict(line.split("=", 1) for line in lines if "=" in line)

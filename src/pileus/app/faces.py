@@ -28,6 +28,7 @@ def kernel(site: Site) -> Kernel:
         policy_directory=config.state / "policy",
         max_body_bytes=config.max_body_bytes,
         max_upload_bytes=config.max_image_bytes,
+        trusted_proxies=config.proxies,
     )
     cloudstack.mount(made)
     console.mount(made)

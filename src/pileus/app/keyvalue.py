@@ -1,9 +1,9 @@
-"""The key-value store that the configuration names, as the core wants it."""
+"""The key-value stores that the configuration names, as the core wants them."""
 
 from collections.abc import Awaitable
 from typing import TypeVar
 
-from pileus.config import Config
+from pileus.core.cloud import Cloud
 from pileus.core.errors import Unavailable
 from pileus.core.keyvalue import KeyValue
 from pileus.drivers.errors import DriverError
@@ -40,17 +40,28 @@ async def told(asking: Awaitable[T]) -> T:
         ) from error
 
 
-def opened(config: Config) -> KeyValue | None:
-    """None where none is configured. Raises ValueError for an address of another kind."""
-    kind = config.token_store.partition("://")[0]
-    if not config.token_store:
-        return None
+def attach(cloud: Cloud) -> list[KeyValue]:
+    """Give the cloud the stores that its configuration names; what is to be closed at the end. Raises ValueError for an
+    address of another kind."""
+    config = cloud.config
+    opened: dict[str, KeyValue] = {}
+    for name in ("token_store", "catalogue_store"):
+        url: str = getattr(config, name)
+        if url and url not in opened:
+            opened[url] = Store(driver(name, url))
+    cloud.keyvalue = opened.get(config.token_store)
+    cloud.catalogue_store = opened.get(config.catalogue_store)
+    return list(opened.values())
+
+
+def driver(name: str, url: str) -> Driver:
+    kind = url.partition("://")[0]
     if kind in ("redis", "rediss", "unix"):
         from pileus.drivers.keyvalue.redis import RedisStore
 
-        return Store(RedisStore(config.token_store))
+        return RedisStore(url)
     if kind in ("nats", "tls"):
         from pileus.drivers.keyvalue.nats import NatsStore
 
-        return Store(NatsStore(config.token_store))
-    raise ValueError("token_store is redis://, rediss://, unix://, nats:// or tls:// and an address")
+        return NatsStore(url)
+    raise ValueError(f"{name} is redis://, rediss://, unix://, nats:// or tls:// and an address")

@@ -144,7 +144,12 @@ class Listeners:
             log.warning("metadata.listen", network=str(network), namespace=name, error=str(error))
             return
         config = uvicorn.Config(
-            self._application(network), http="httptools", ws="none", lifespan="off", log_config=None
+            self._application(network),
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            proxy_headers=False,
         )
         config.load()
         state = ServerState()

@@ -90,9 +90,8 @@ class App:
             stack.push_async_callback(self.platform.release)
             cloud = Cloud(self.config, store)
             stack.push_async_callback(directory.of(cloud).close)
-            cloud.keyvalue = keyvalue.opened(self.config)
-            if cloud.keyvalue is not None:
-                stack.push_async_callback(cloud.keyvalue.close)
+            for store_of_keys in keyvalue.attach(cloud):
+                stack.push_async_callback(store_of_keys.close)
             await self._trace(cloud, stack)
             await self._bootstrap(cloud)
             site = await self._site(cloud)
@@ -186,6 +185,7 @@ class App:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # by itself uvicorn believes whatever this machine's processes say
             ws_max_size=1 << 20,
             timeout_graceful_shutdown=3,
             loop="uvloop",

@@ -27,6 +27,7 @@ def told(answer: Any) -> list[str]:
     verdict = "may" if answer["allowed"] else "may not"
     found = [f"{user['name']} {verdict} {action['name']}{what}"]
     found += [f"  {wrapped(problem, 2)}" for problem in user["problems"]]
+    found += [f"  {wrapped(note, 2)}" for note in user["notes"]]
     found += [f"  rule      {wrapped(action['rule'] or '(everybody)', 12)}"]
     for token in answer["tokens"]:
         found += ["", *of_token(token)]

@@ -18,6 +18,7 @@ def set_provider(
     secret_file: Path | None,
     scopes: tuple[str, ...],
     audiences: tuple[str, ...],
+    opaque_tokens: str,
     metadata_file: Path | None,
 ) -> int:
     settings: dict[str, Any] = {}
@@ -30,7 +31,7 @@ def set_provider(
             openid["secret"] = secret_file.read_text().strip()
         if scopes:
             openid["scopes"] = scopes
-        settings["openid"] = openid | {"audiences": audiences}
+        settings["openid"] = openid | {"audiences": audiences, "opaque_tokens": opaque_tokens}
     if metadata_file is not None:
         settings["saml_metadata"] = metadata_file.read_text()
     if not settings:

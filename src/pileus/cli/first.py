@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pileus.cli.http import Api, Failed
+from pileus.cli.http import Api, Failed, administrator
 from pileus.cli.lifecycle import complain, say
 from pileus.cli.profiles import read
 
@@ -28,7 +28,7 @@ def run(state: Path, image: Path | None) -> int:
         complain(f"no cloud runs on {state}; start it with `pileus up --state {state}`")
         return 1
     try:
-        api = Api(running.url, "admin", read(state)["admin_password"])
+        api = administrator(running.url, read(state))
         first = First(api, state.absolute(), simulated=bool(running.config.simulate))
         first.make(image)
     except Failed as error:

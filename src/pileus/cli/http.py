@@ -3,6 +3,8 @@
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 TIMEOUT = 120.0
@@ -22,14 +24,29 @@ def words(text: str) -> str:
         return ""
 
 
-class Api:
-    """One cloud at `url`, as one of the first users in its own project."""
+def administrator(url: str, known: Mapping[str, str]) -> "Api":
+    """As the first administrator, by what the first start left: an application credential, of which no second factor is
+    asked; the password where there is none, or none any more. Raises Failed, KeyError."""
+    if "admin_command_id" in known:
+        held = {"id": known["admin_command_id"], "secret": known["admin_command_secret"]}
+        identity = {"methods": ["application_credential"], "application_credential": held}
+        with suppress(Failed):
+            return Api(url, identity)
+    return by_password(url, "admin", known["admin_password"])
 
-    def __init__(self, url: str, user: str, password: str) -> None:
+
+def by_password(url: str, user: str, password: str) -> "Api":
+    """As one of the first users, in its own project. Raises Failed."""
+    who = {"name": user, "domain": {"id": "default"}, "password": password}
+    return Api(url, {"methods": ["password"], "password": {"user": who}})
+
+
+class Api:
+    """One cloud at `url`, as whom `identity` proves to Keystone, in its own project."""
+
+    def __init__(self, url: str, identity: Mapping[str, Any]) -> None:
         self.url = url
         self.token = ""
-        who = {"name": user, "domain": {"id": "default"}, "password": password}
-        identity = {"methods": ["password"], "password": {"user": who}}
         headers, answer = self._call(
             "POST", f"{url}/identity/v3/auth/tokens", {"auth": {"identity": identity}}
         )

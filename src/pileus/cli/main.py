@@ -89,6 +89,13 @@ def federation() -> None:
     "--audience", "audiences", multiple=True, metavar="NAME", help="For whom access tokens may be, beside us."
 )
 @click.option(
+    "--opaque-tokens",
+    type=click.Choice(("refuse", "introspection", "userinfo")),
+    default="introspection",
+    show_default=True,
+    help="How access tokens that are no JWTs are believed; userinfo does not say for whom they were issued.",
+)
+@click.option(
     "--metadata-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Metadata of a SAML identity provider.",
@@ -101,6 +108,7 @@ def federation_set(
     client_secret_file: Path | None,
     scopes: tuple[str, ...],
     audiences: tuple[str, ...],
+    opaque_tokens: str,
     metadata_file: Path | None,
 ) -> None:
     """Say how an identity provider is spoken with."""
@@ -114,6 +122,7 @@ def federation_set(
         secret_file=client_secret_file,
         scopes=scopes,
         audiences=audiences,
+        opaque_tokens=opaque_tokens,
         metadata_file=metadata_file,
     )
     sys.exit(code)
@@ -238,16 +247,86 @@ def operation_retry(state: Path, operation: str) -> None:
 
 @main.group()
 def keys() -> None:
-    """The keys with which tokens are sealed."""
+    """The keys with which tokens are sealed and stored secrets encrypted."""
 
 
 @keys.command("rotate")
 @STATE
-def keys_rotate(state: Path) -> None:
-    """Seal new tokens with a new key; tokens that were issued before stay good until they expire."""
+@click.option("--no-wait", is_flag=True, help="Do not wait until all that is stored is encrypted anew.")
+def keys_rotate(state: Path, no_wait: bool) -> None:
+    """Seal tokens, and encrypt secrets, with new keys. Tokens that were issued before stay good until they expire, and
+    what is stored is encrypted anew while the cloud works on."""
     from pileus.cli import keys
 
-    sys.exit(keys.rotate(state))
+    sys.exit(keys.rotate(state, wait=not no_wait))
+
+
+@main.group()
+def registrations() -> None:
+    """Visitors who ask for an account, and invitations."""
+
+
+REGISTRATION = click.argument("registration", metavar="REGISTRATION")
+
+
+@registrations.command("list")
+@STATE
+@click.option(
+    "--of",
+    "wanted",
+    type=click.Choice(["waiting", "unconfirmed", "done", "refused", "all"]),
+    default="waiting",
+    show_default=True,
+)
+def registrations_list(state: Path, wanted: str) -> None:
+    """Those that wait for a decision, or others; the newest first."""
+    from pileus.cli import registrations
+
+    sys.exit(registrations.show_all(state, "" if wanted == "all" else wanted))
+
+
+@registrations.command("approve")
+@STATE
+@REGISTRATION
+@click.option("--name", default="", help="Another than was asked for, where that is taken.")
+def registrations_approve(state: Path, registration: str, name: str) -> None:
+    """Make the account of REGISTRATION: its id, name or e-mail address."""
+    from pileus.cli import registrations
+
+    sys.exit(registrations.approve(state, registration, name))
+
+
+@registrations.command("refuse")
+@STATE
+@REGISTRATION
+@click.option("--reason", required=True, help="Told to the visitor.")
+def registrations_refuse(state: Path, registration: str, reason: str) -> None:
+    """Make no account for REGISTRATION: its id, name or e-mail address."""
+    from pileus.cli import registrations
+
+    sys.exit(registrations.refuse(state, registration, reason))
+
+
+@registrations.command("invite")
+@STATE
+@click.argument("email", metavar="EMAIL")
+@click.option(
+    "--domain", default="", help="In which the account will be, by id or name; without it the first one."
+)
+def registrations_invite(state: Path, email: str, domain: str) -> None:
+    """Mail leave to make an account."""
+    from pileus.cli import registrations
+
+    sys.exit(registrations.invite(state, email, domain))
+
+
+@registrations.command("invitations")
+@STATE
+def registrations_invitations(state: Path) -> None:
+    """Who was invited, and who came."""
+    from pileus.cli import registrations
+
+    sys.exit(registrations.invitations(state))
 
 
 @main.group()

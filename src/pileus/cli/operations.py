@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from pileus.cli.http import Api, Failed
+from pileus.cli.http import Api, Failed, administrator
 from pileus.cli.lifecycle import complain
 
 COLUMNS = ("id", "workflow", "subject", "outcome", "created", "took")
@@ -25,12 +25,11 @@ def connect(state: Path) -> Api:
     if running is None:
         raise Failed(f"no cloud runs on {state.absolute()}; start it with `pileus up --state {state}`")
     try:
-        password = read(state)["admin_password"]
+        return administrator(running.url, read(state))
     except PermissionError:
         raise Failed(f"{state}/credentials is readable by root only; run this as root") from None
     except (FileNotFoundError, KeyError):
         raise Failed(f"{state}/credentials has no password of the administrator; was it moved?") from None
-    return Api(running.url, "admin", password)
 
 
 def show_all(state: Path, **wanted: Any) -> int:

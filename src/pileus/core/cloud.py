@@ -46,6 +46,8 @@ class Cloud:
         self.on_event: Callable[[], None] = lambda: None
         self.keyvalue: KeyValue | None = None
         """Where tokens are kept, when `token_store` is configured; None: each carries itself."""
+        self.catalogue_store: KeyValue | None = None
+        """Where processes share the catalogue, when `catalogue_store` is configured; None: each reads the database."""
         self.spans: Sink | None = None
         """Where spans of traces go; None: nowhere, and none are made."""
 

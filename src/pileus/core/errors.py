@@ -76,7 +76,8 @@ class QuotaExceeded(CoreError):
     kind = Kind.QUOTA
 
     def __init__(self, resource: str, *, limit: int, used: int, wanted: int, of: str = "") -> None:
-        what = f"{resource} of {of}, with all below it," if of else resource
+        named = resource.replace("@", " with the tag ", 1)
+        what = f"{named} of {of}, with all below it," if of else named
         super().__init__(
             f"The quota of {what} is {limit}: {used} are used and {wanted} more were asked for. "
             f"Delete something, or let an administrator raise the quota{f' of {of}' if of else ''}."

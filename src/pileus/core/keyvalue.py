@@ -1,4 +1,4 @@
-"""A key-value store beside the database: what the cloud has when `token_store` is configured."""
+"""A key-value store beside the database: what the cloud has when `token_store` or `catalogue_store` is configured."""
 
 from typing import Protocol
 

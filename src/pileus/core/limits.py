@@ -11,7 +11,7 @@ from pileus.core.errors import Forbidden, Invalid, NotFound
 from pileus.core.identity import domain_limits
 from pileus.core.identity.authorization import authority
 from pileus.core.identity.records import Project
-from pileus.core.quota import DEFAULTS, EVERYONE, HIGHEST, UNLIMITED, Limit
+from pileus.core.quota import EVERYONE, HIGHEST, UNLIMITED, Limit
 
 
 async def show(
@@ -53,6 +53,9 @@ async def delegate(cloud: Cloud, caller: Caller, project: UUID, limits: Mapping[
         if not caller.admin and project == caller.project:
             raise Forbidden(f"The limits of {held.name}, to which you belong, are for those above it to set.")
         for name, limit in limits.items():
+            if quota.TAG in name:
+                most = await quota.limit(tx.rows, project, quota.untagged(name))
+                domain_limits.refuse_above_untagged(f"account {held.name}", name, limit, most)
             if not caller.admin:
                 await domain_limits.require_within(tx, held.domain, name, limit)
             await quota.keep(tx.rows, project, name, limit)
@@ -61,7 +64,7 @@ async def delegate(cloud: Cloud, caller: Caller, project: UUID, limits: Mapping[
 def check(limits: Mapping[str, int]) -> None:
     """Raises Invalid."""
     for name, limit in limits.items():
-        if name not in DEFAULTS or not UNLIMITED <= limit <= HIGHEST:
+        if not quota.countable(name) or not UNLIMITED <= limit <= HIGHEST:
             raise Invalid(f"The limit {limit} of {name} cannot be set; limits are -1 (none) or more.")
 
 

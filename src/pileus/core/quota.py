@@ -3,9 +3,12 @@ records (core/uses.py).
 
 A limit and a use belong to a holder: a project; a user, for key pairs; a domain, whose limit is on the sum of all in and
 below it (core/identity/domain_limits.py). The limit of the holder EVERYONE is the default of projects and users.
+
+What a server uses counts a second time for each trait that its size demands, as `servers@trait`: a limit on the servers,
+say, that need a GPU. Where no such limit is set, the one without the tag holds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -42,8 +45,30 @@ DEFAULTS: Mapping[str, int] = {
 }
 """Limits of a project that has none of its own, until the operator sets others. Key pairs count by user; members, of
 which none are charged, by group."""
+TAG = "@"
+WITH_TAGS = ("servers", "vcpus", "memory_mib")
+"""What is also counted by tag: a trait that the size of the server demands."""
 OF_DOMAINS = frozenset({*DEFAULTS, PROJECTS} - {"server_group_members"})
 """What a domain can be limited in. Its projects are counted when one is made, not charged."""
+
+
+def tagged(resource: str, tag: str) -> str:
+    return f"{resource}{TAG}{tag}"
+
+
+def untagged(resource: str) -> str:
+    return resource.partition(TAG)[0]
+
+
+def countable(resource: str) -> bool:
+    """Whether it is a resource, or one that is counted by tag with its tag."""
+    plain, at, tag = resource.partition(TAG)
+    return plain in DEFAULTS if not at else plain in WITH_TAGS and bool(tag)
+
+
+def by_tags(uses: Mapping[str, int], tags: Iterable[str]) -> dict[str, int]:
+    """The uses, and the same for each tag; always in one order, in which they are locked."""
+    return {**uses, **{tagged(name, tag): used for tag in sorted(tags) for name, used in uses.items()}}
 
 
 @table("quota_limit", key=("project", "resource"), indexes=(("resource",),))
@@ -69,7 +94,11 @@ async def limit(view: View, holder: UUID, resource: str, *, within: UUID | None 
     """Of a project; or of a user, for whom else the limit of the project holds `within` which it acts."""
     heirs = (holder, EVERYONE) if within is None else (holder, within, EVERYONE)
     found = {row.project: row.limit for row in await view.list(Limit, project=heirs, resource=resource)}
-    return next((found[heir] for heir in heirs if heir in found), DEFAULTS[resource])
+    known = next((found[heir] for heir in heirs if heir in found), None)
+    if known is not None:
+        return known
+    # With a tag: nothing that the limit without it, which is charged too, does not hold already.
+    return UNLIMITED if TAG in resource else DEFAULTS[resource]
 
 
 async def charge(
@@ -144,12 +173,13 @@ async def limited_above(view: View, domain: UUID | None, resource: str) -> tuple
     return tuple(one for one in line if one in limited)
 
 
-async def usages(view: View, holder: UUID) -> dict[str, tuple[int, int]]:
-    """(used, limit) of every resource."""
+async def usages(view: View, holder: UUID, tags: Iterable[str] = ()) -> dict[str, tuple[int, int]]:
+    """(used, limit) of every resource, and of what is counted by the tags."""
     used = {u.resource: u.used for u in await view.list(Usage, project=holder)}
     allowed = await defaults(view)
     allowed |= {row.resource: row.limit for row in await view.list(Limit, project=holder)}
-    return {name: (used.get(name, 0), allowed[name]) for name in DEFAULTS}
+    names = (*DEFAULTS, *(tagged(name, tag) for tag in tags for name in WITH_TAGS))
+    return {name: (used.get(name, 0), allowed.get(name, allowed[untagged(name)])) for name in names}
 
 
 async def defaults(view: View) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """What records use of their holders' limits: the recount of every use, its comparison with what was charged, and repair."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -43,7 +43,9 @@ def _volume(volume: Volume) -> Mapping[str, int]:
 
 
 USES: Mapping[type[Record], Use] = {
-    Server: lambda one: {"servers": 1, "vcpus": one.vcpus, "memory_mib": one.memory_mib},
+    Server: lambda one: quota.by_tags(
+        {"servers": 1, "vcpus": one.vcpus, "memory_mib": one.memory_mib}, one.host_tags
+    ),
     Volume: _volume,
     Snapshot: lambda one: {"snapshots": 1},
     Image: lambda one: {"images": 1},
@@ -150,14 +152,22 @@ async def verify(cloud: Cloud, caller: Caller, *, repair: bool = False) -> list[
 async def recount(tx: Tx, holder: UUID) -> dict[str, int]:
     """Set what a project or user uses to what its records say, by resource. The uses are locked first, so that no charge
     is under way that the records do not show yet."""
-    held = {name: await _locked(tx, holder, name) for name in sorted(quota.DEFAULTS)}
-    real: Counter[str] = Counter()
-    for cls, use in USES.items():
-        for record in await tx.list(cls, **{owner(cls): holder}):
-            real.update(use(record))
+    charged = {usage.resource for usage in await tx.list(Usage, project=holder)}
+    names = {*quota.DEFAULTS, *charged, *(await _of(tx, holder))}
+    held = {name: await _locked(tx, holder, name) for name in sorted(names)}
+    real = await _of(tx, holder)
     for name, usage in held.items():
         await _correct(tx, usage, real[name])
     return {name: real[name] for name in held}
+
+
+async def _of(look: Look, holder: UUID) -> Counter[str]:
+    """What the records of a holder use."""
+    found: Counter[str] = Counter()
+    for cls, use in USES.items():
+        for record in await look.list(cls, **{owner(cls): holder}):
+            found.update(use(record))
+    return found
 
 
 async def _locked(tx: Tx, holder: UUID, resource: str) -> Usage:
@@ -189,8 +199,10 @@ async def recount_project(cloud: Cloud, caller: Caller, project: UUID) -> dict[s
         return await recount(tx, project)
 
 
-async def recount_domain(cloud: Cloud, caller: Caller, domain: UUID) -> dict[str, int]:
-    """Recount all projects and users in and below a domain; what they use together, by resource."""
+async def recount_domain(
+    cloud: Cloud, caller: Caller, domain: UUID, tags: Sequence[str] = ()
+) -> dict[str, int]:
+    """Recount all projects and users in and below a domain; what they use together, by resource (and tag)."""
     async with cloud.view() as look:
         await authority.require_manages(look, caller, domain, "quota.verify")
         await look.get(Domain, domain)
@@ -203,5 +215,5 @@ async def recount_domain(cloud: Cloud, caller: Caller, domain: UUID) -> dict[str
         async with cloud.transaction(caller) as tx:
             await recount(tx, holder)
     async with cloud.view() as look:
-        shown = await domain_limits.usages(look, [domain])
+        shown = await domain_limits.usages(look, [domain], tags)
     return {name: used for name, (used, _) in shown[domain].items()}

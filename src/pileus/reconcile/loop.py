@@ -10,7 +10,7 @@ import structlog
 from pileus.core import alerts, deliveries, stream
 from pileus.core.errors import CoreError
 from pileus.core.identity import groups
-from pileus.core.identity.authentication import tokens
+from pileus.core.identity.authentication import rotation, tokens
 from pileus.core.identity.directories import directory_refresh
 from pileus.drivers.errors import DriverError
 from pileus.reconcile import network, pools, servers, soundness
@@ -53,6 +53,7 @@ class Loop:
             "directories": (MINUTE, partial(directory_refresh.refresh_all, site.cloud)),
             "ended memberships": (MINUTE, partial(groups.expire, site.cloud)),
             "token keys": (HOUR, partial(rotate_keys, site)),
+            "keys of secrets": (HOUR, partial(rotation.retire, site.cloud)),
         }
         self._tasks: list[asyncio.Task[None]] = []
 

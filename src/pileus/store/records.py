@@ -45,8 +45,9 @@ class Layout(Generic[T]):
 
     def __init__(self, cls: type[T], table: sa.Table, columns: dict[str, Column], auto: str | None) -> None:
         self.cls, self.table, self.columns, self.auto = cls, table, columns, auto
-        self.name = table.name
-        self.key = tuple(column.name for column in table.primary_key)
+        self.name = str(table.name)
+        """A plain text: what SQLAlchemy keeps is one of its own, which encoders refuse."""
+        self.key = tuple(str(column.name) for column in table.primary_key)
         self.values = tuple(name for name in columns if name not in self.key)
         self.decoders = {dialect: self._decoder(dialect) for dialect in DIALECTS}
         """Of rows whose columns are in the record's order."""

@@ -111,9 +111,10 @@ class Reached:
         with reading():
             return list(await self._driver.people(part_of(part) if part else None, like))
 
-    async def groups(self) -> list[directory.Team]:
+    async def groups(self, people: list[directory.Entry] | None = None) -> list[directory.Team]:
         with reading():
-            return list(await self._driver.groups())
+            known = None if people is None else [each for each in people if isinstance(each, Person)]
+            return list(await self._driver.groups(known))
 
     async def groups_of(self, dn: str) -> list[directory.Team]:
         with reading():

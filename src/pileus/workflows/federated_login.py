@@ -23,6 +23,7 @@ from pileus.core.identity.federation.federation_records import IdentityProvider
 from pileus.drivers.errors import DriverError, Unreachable
 from pileus.drivers.federation.protocol import Assertion, Claims, Client
 from pileus.drivers.federation.protocol import Party as Party
+from pileus.workflows import federation_issue
 from pileus.workflows.site import Site
 
 AWAY = timedelta(minutes=15)
@@ -41,6 +42,8 @@ class Journey(msgspec.Struct, frozen=True, kw_only=True):
     """What the provider must send back."""
     request: str = ""
     """Id of the SAML request that the assertion must answer."""
+    entity: str = ""
+    """Who must answer it, of several whom one metadata document names; empty: whichever does."""
     nonce: str = ""
     verifier: str = ""
     until: datetime
@@ -117,8 +120,8 @@ async def depart(site: Site, at: Door, origin: str, redirect: str, party: Party)
     return Departure(location, seal(site.cloud, journey), kind)
 
 
-async def arrive_by_code(site: Site, journey: Journey, code: str, redirect: str) -> Issued:
-    """The browser came back from an OpenID provider."""
+async def arrive_by_code(site: Site, journey: Journey, code: str, redirect: str, issuer: str) -> Issued:
+    """The browser came back from an OpenID provider: from the `issuer`, where it says that."""
     at = await arrivals.door(site.cloud, journey.provider, journey.protocol)
     try:
         claims = await site.openid.finish(
@@ -127,6 +130,7 @@ async def arrive_by_code(site: Site, journey: Journey, code: str, redirect: str)
             redirect=redirect,
             verifier=journey.verifier,
             nonce=journey.nonce,
+            issuer=issuer,
         )
     except DriverError as error:
         raise failed(error, at.provider.id) from error
@@ -136,18 +140,20 @@ async def arrive_by_code(site: Site, journey: Journey, code: str, redirect: str)
 async def arrive_by_assertion(site: Site, at: Door, party: Party, message: bytes, asked: str) -> Issued:
     """A SAML assertion, which must answer the request of the id `asked`; empty: nobody asked (another cloud's user comes
     with an assertion of its own accord). One assertion lets in once."""
-    said = await verified(site, at, party, message, asked)
+    said = await read(site, at.provider, party, message, asked)
     values = attributes.of_saml(said.issuer, said.subject, said.values)
     await assertions.use(site.cloud, said.issuer, said.id, said.until)
     vouched = await arrivals.admit(site.cloud, at, said.issuer, values)
     return await login.issue(site.cloud, vouched)
 
 
-async def verified(site: Site, at: Door, party: Party, message: bytes, asked: str) -> Assertion:
+async def read(site: Site, provider: IdentityProvider, party: Party, message: bytes, asked: str) -> Assertion:
+    """What the provider's assertion says, which must answer the request of the id `asked`. Raises Unauthenticated."""
+    metadata, keys = providers.metadata(provider), await federation_issue.pair(site)
     try:
-        said = await site.saml.accept(party, providers.metadata(at.provider), message, at=site.cloud.now())
+        said = await site.saml.accept(party, metadata, message, at=site.cloud.now(), pair=keys)
     except DriverError as error:
-        raise failed(error, at.provider.id) from error
+        raise failed(error, provider.id) from error
     if said.in_response_to != asked:
         raise refused("the assertion answers another request")
     return said

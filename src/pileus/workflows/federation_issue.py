@@ -50,9 +50,10 @@ async def describe_provider(site: Site, entity: str, address: str) -> str:
 
 
 async def describe_service(site: Site, entity: str, consumer: str) -> str:
-    return await site.saml.describe_service(Party(entity=entity, consumer=consumer))
+    return await site.saml.describe_service(Party(entity=entity, consumer=consumer), await pair(site))
 
 
 async def pair(site: Site) -> KeyPair:
+    """Ours, on either side: what we say is signed with it, and what is said to us may be encrypted for it."""
     held = await statements.pair(site.cloud)
     return KeyPair(key=held.key, certificate=held.certificate)

@@ -1,5 +1,6 @@
 """Delete an image's content and record, and its bases in the pools where no volume lies on them."""
 
+from pileus.core import icons
 from pileus.core.cloud import Tx
 from pileus.core.image import images
 from pileus.core.image.records import Image
@@ -16,6 +17,7 @@ async def forget(run: Run) -> None:
     async with run.transaction() as tx:
         image = await tx.maybe(Image, run.subject)
         if image is not None:
+            await icons.forget(tx, image.id)
             await tx.remove(image)
             await tx.charge(image.project, "images", -1)
 

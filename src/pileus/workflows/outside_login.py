@@ -17,7 +17,7 @@ from pileus.core.identity.tenancy.tenancy_records import LoginProvider
 from pileus.drivers.errors import DriverError
 from pileus.drivers.federation.protocol import Claims, Client, Endpoints
 from pileus.drivers.federation.protocol import Party as Party
-from pileus.workflows.federated_login import AWAY, Departure, Journey, failed, readable, seal
+from pileus.workflows.federated_login import AWAY, Departure, Journey, failed, read, readable, seal
 from pileus.workflows.site import Site
 
 GITHUB_ENDPOINTS = Endpoints(
@@ -102,11 +102,14 @@ async def depart(site: Site, entity: str, party: Party) -> Departure:
         protocol="",
         state=secrets.token_urlsafe(24),
         request=f"_{secrets.token_hex(20)}",
+        entity=entity,
         until=now + AWAY,
     )
     metadata = providers.metadata(provider)
     try:
-        where = await site.saml.request(party, metadata, id=journey.request, state=journey.state, at=now)
+        where = await site.saml.request(
+            party, metadata, id=journey.request, state=journey.state, at=now, entity=entity
+        )
     except DriverError as error:
         raise failed(error, provider.id) from error
     return Departure(where, seal(site.cloud, journey), "saml2")
@@ -116,12 +119,9 @@ async def arrive(site: Site, journey: Journey, party: Party, message: bytes) -> 
     """By an assertion that answers the request; it lets in once. Raises Unauthenticated."""
     async with site.cloud.view() as look:
         provider = await providers.enabled(look, journey.provider)
-    try:
-        said = await site.saml.accept(party, providers.metadata(provider), message, at=site.cloud.now())
-    except DriverError as error:
-        raise failed(error, provider.id) from error
-    if said.in_response_to != journey.request:
-        raise refused("the assertion answers another request")
+    said = await read(site, provider, party, message, journey.request)
+    if said.issuer != journey.entity:
+        raise refused(f"{said.issuer} answers what {journey.entity} was asked")
     await assertions.use(site.cloud, said.issuer, said.id, said.until)
     name = next(iter(said.values.get(USERNAME, ())), said.subject)
     users = await single_sign_on.admitted(site.cloud, name, said.issuer)

@@ -4,6 +4,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
+from pileus.core import icons, quota
 from pileus.core.block import volumes
 from pileus.core.block.records import Snapshot, Volume, VolumeState
 from pileus.core.cloud import Look, Tx
@@ -98,13 +99,14 @@ async def gone(run: Run, tx: Tx) -> None:
         await volumes.let_go(tx, volume)
     await claims.release(tx, server.id)
     await server_groups.leave(tx, server.id)
-    await tx.charge(server.project, "servers", -1)
-    await tx.charge(server.project, "vcpus", -server.vcpus)
-    await tx.charge(server.project, "memory_mib", -server.memory_mib)
+    uses = {"servers": 1, "vcpus": server.vcpus, "memory_mib": server.memory_mib}
+    for resource, amount in quota.by_tags(uses, server.host_tags).items():
+        await tx.charge(server.project, resource, -amount)
     await sizes.forget(tx, server.size, server.id)
     await tx.rows.delete_where(Facet, subject=server.id)
     await tx.rows.delete_where(ConsoleToken, server=server.id)
     await decisions.forget(tx, server.id)
+    await icons.forget(tx, server.id)
     await tx.remove(server)
 
 

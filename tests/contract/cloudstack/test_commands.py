@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -23,6 +24,8 @@ SIGNED = [name for name in COMMANDS if name not in ANONYMOUS]
 
 async def furnish(world: World) -> None:
     cloudstack.mount(world.kernel)
+    throttled = {"api_throttling_enabled": True, "api_throttling_max": 1 << 30}
+    world.cloud.config = msgspec.structs.replace(world.cloud.config, **throttled)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -45,7 +48,7 @@ async def member(world: World) -> Stack:
 
 def required(name: str) -> dict[str, str]:
     """Every required parameter with a value of its type that names nothing."""
-    samples: Mapping[Any, str] = {UUID: str(uuid4()), int: "1", bool: "true"}
+    samples: Mapping[Any, str] = {UUID: str(uuid4()), int: "1", bool: "true", tuple[UUID, ...]: str(uuid4())}
     specs = COMMANDS[name].params.specs.values()
     maps = (Rows, dict[str, str])
     return {

@@ -3,6 +3,7 @@
 from urllib.parse import urlencode
 
 import pytest
+import structlog
 
 from pileus.core.caller import system
 from pileus.core.identity import users
@@ -12,7 +13,16 @@ from pileus.drivers.federation.fake import FakeOpenId
 from pileus.drivers.federation.protocol import Claims
 from pileus.drivers.federation.saml import SamlMessages
 from tests.asgi import Client
-from tests.contract.assertions import ENTITY, asked, form, metadata, respond
+from tests.contract.assertions import (
+    ENTITY,
+    asked,
+    encrypted,
+    form,
+    metadata,
+    recipient,
+    respond,
+    unreadable,
+)
 from tests.contract.cloudstack.conftest import ENDPOINT
 from tests.contract.cloudstack.visitors import Visitor
 
@@ -187,6 +197,39 @@ async def test_an_authorized_user_comes_in_by_saml_and_goes_out_again(
     assert (await admin.call("authorizeSamlSso", userid=user, enable="false"))["success"]
     to = await sent_away(visitor)
     assert (await back(visitor, to, respond(to, name, now=now), visitor._cookies())).status == 531
+
+
+async def test_an_encrypted_assertion_lets_in_and_a_bad_one_is_told_no_cause(
+    admin, member, idp, anyone, visitor, cloud
+):
+    given = {"userid": str(member.user.id), "enable": "true", "entityid": ENTITY}
+    await admin.call("authorizeSamlSso", **given)
+    ours = recipient((await anyone.get(f"{ENDPOINT}?command=getSPMetadata")).text)
+    to = await sent_away(visitor)
+    response, begun = respond(to, member.user.name, now=cloud.now()), visitor._cookies()
+    with structlog.testing.capture_logs() as logged:
+        bad = [await back(anyone, to, message, begun) for message in unreadable(response, ours)]
+    assert {(reply.status, reply.text) for reply in bad} == {(531, bad[0].text)}
+    assert len({each["private"] for each in logged if each.get("private")}) > 3
+    assert (await back(visitor, to, encrypted(response, ours), begun)).status == 302
+    assert (await back(anyone, to, encrypted(response, ours), begun)).status == 531
+
+
+async def test_of_several_providers_in_one_document_the_one_that_was_asked_must_answer(
+    admin, member, idp, visitor, cloud
+):
+    second = "https://second.example"
+    both = f"{metadata()}{metadata().replace(ENTITY, second)}"
+    several = f'<md:EntitiesDescriptor xmlns:md="urn:oasis:names:tc:SAML:2.0:metadata">{both}</md:EntitiesDescriptor>'
+    await providers.connect(cloud, system(), "saml", SamlSettings(metadata=several))
+    given = {"userid": str(member.user.id), "enable": "true"}
+    await admin.call("authorizeSamlSso", **given, entityid=second)
+    left = await visitor.get(f"{ENDPOINT}?command=samlSso&idpid={second}", headers=visitor._cookies())
+    assert left.headers["location"].startswith(f"{second}/sso")
+    to, begun = asked(left.headers["location"]), visitor._cookies()
+    assert (await back(visitor, to, respond(to, member.user.name, now=cloud.now()), begun)).status == 531
+    said = respond(to, member.user.name, now=cloud.now(), issuer=second)
+    assert (await back(visitor, to, said, begun)).status == 302
 
 
 async def test_an_unknown_provider_is_refused(idp, anyone):

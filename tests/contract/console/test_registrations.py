@@ -68,7 +68,7 @@ async def enter(visitor: Client, name: str = "newcomer", password: str = "A-long
 async def test_an_open_cloud_makes_an_account_with_a_project_and_keys_once_the_mailbox_is_proven(
     visitor: Client, box: Letterbox
 ) -> None:
-    assert (await visitor.get("/console/registration")).json() == {"registration": "open"}
+    assert (await visitor.get("/console/registration")).json()["registration"] == "open"
     asked = await ask(visitor)
     assert asked.status == 202, asked.text
     assert (await enter(visitor)).status == 401
@@ -100,17 +100,21 @@ async def test_nobody_learns_which_names_and_addresses_are_known(visitor: Client
     taken = await ask(visitor, email="third@example.org")
     assert [each.status for each in (known, taken)] == [202, 202]
     assert first.json() == known.json() == taken.json()
-    assert "which has one" in letterbox.text_of(await box.read("new@example.org", 2))
+    letter = letterbox.text_of(await box.read("new@example.org", 2))
+    assert "which has one" in letter
+    assert "Log in as newcomer" in letter
+    assert "/console/reset" in letter
     third = await token_for(box, "third@example.org")
     refused = await visitor.post("/console/registrations/confirm", json={"token": third})
     assert refused.status == 409
-    assert "confirm with another" in refused.text
+    assert "choose another" in refused.text
     other = await visitor.post("/console/registrations/confirm", json={"token": third, "name": "third"})
     assert other.json() == {"state": "done", "name": "third"}
 
 
 async def test_letters_and_tries_are_bounded(visitor: Client, box: Letterbox) -> None:
-    statuses = [(await ask(visitor, name=f"n{number}")).status for number in range(4)]
+    spellings = ("new@example.org", "New@Example.org", "NEW@example.org", "nEw@example.org")
+    statuses = [(await ask(visitor, name=f"n{n}", email=email)).status for n, email in enumerate(spellings)]
     assert statuses == [202, 202, 202, 429]
     assert len(box.letters) <= 1
     assert (await visitor.post("/console/registrations/confirm", json={"token": "guess"})).status == 404
@@ -147,16 +151,35 @@ async def test_an_operator_approves_or_refuses(
     ids = {each["name"]: each["id"] for each in listed}
     assert set(ids) == {"good", "bad"}
     assert "password" not in str(listed)
-    assert (await member.post(f"/console/registrations/{ids['good']}/approve")).status == 403
-    approved = await admin.post(f"/console/registrations/{ids['good']}/approve")
+    assert (await member.post(f"/console/registrations/{ids['good']}/approve", json={})).status == 403
+    approved = await admin.post(f"/console/registrations/{ids['good']}/approve", json={})
     assert approved.json()["registration"]["state"] == "done"
     refused = await admin.post(f"/console/registrations/{ids['bad']}/refuse", json={"reason": "unknown here"})
     assert refused.json()["registration"]["state"] == "refused"
-    assert (await admin.post(f"/console/registrations/{ids['bad']}/approve")).status == 409
+    assert (await admin.post(f"/console/registrations/{ids['bad']}/approve", json={})).status == 409
     assert (await enter(visitor, "good")).status == 201
     assert (await enter(visitor, "bad")).status == 401
     assert "approved" in letterbox.text_of(await box.read("good@example.org", 2))
     assert "unknown here" in letterbox.text_of(await box.read("bad@example.org", 2))
+
+
+@pytest.mark.parametrize("mode", ["approval"])
+async def test_a_name_that_is_taken_while_somebody_waits_can_be_replaced_by_the_operator(
+    visitor: Client, admin: Person, box: Letterbox
+) -> None:
+    for email in ("one@example.org", "two@example.org"):
+        await ask(visitor, name="same", email=email)
+        token = await token_for(box, email)
+        waits = await visitor.post("/console/registrations/confirm", json={"token": token})
+        assert waits.json()["state"] == "waiting"
+    listed = (await admin.get("/console/registrations?state=waiting")).json()["registrations"]
+    first, second = (f"/console/registrations/{each['id']}/approve" for each in listed)
+    assert (await admin.post(first, json={})).status == 200
+    refused = await admin.post(second, json={})
+    assert refused.status == 409
+    assert "choose another" in refused.text
+    assert (await admin.post(second, json={"name": "other"})).json()["registration"]["name"] == "other"
+    assert (await enter(visitor, "other")).status == 201
 
 
 @pytest.mark.parametrize("mode", ["invitation"])
@@ -167,13 +190,17 @@ async def test_the_invited_register_once_and_with_their_own_address(
     made = await admin.post("/console/invitations", json={"email": "new@example.org"})
     assert made.status == 201, made.text
     invitation = letterbox.found(r"invitation=([\w-]+)", await box.read("new@example.org"))
+    checked = await visitor.post("/console/invitations/check", json={"token": invitation})
+    assert checked.json()["email"] == "new@example.org"
     assert (await ask(visitor, email="thief@example.org", invitation=invitation)).status == 403
-    assert (await ask(visitor, invitation=invitation)).status == 202
+    assert (await ask(visitor, email="New@Example.org", invitation=invitation)).status == 202
     letter = await box.read("new@example.org", 2)
     token = letterbox.found(CONFIRM, letter)
     done = await visitor.post("/console/registrations/confirm", json={"token": token})
     assert done.json()["state"] == "done"
-    assert (await ask(visitor, invitation=invitation)).status == 403
+    assert "used already" in (await ask(visitor, invitation=invitation)).text
+    for token in (invitation, "guess", ""):
+        assert (await visitor.post("/console/invitations/check", json={"token": token})).status == 403
     (shown,) = (await admin.get("/console/invitations")).json()["invitations"]
     assert shown["used"] is True
     assert (await admin.delete(f"/console/invitations/{shown['id']}")).status == 204

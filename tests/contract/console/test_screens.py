@@ -50,10 +50,10 @@ async def test_a_link_opens_the_screen_once(member: Person, server: dict[str, An
     assert urlsplit(url).path == "/console/vnc"
     async with socket(address, url) as screen:
         assert screen.subprotocol == "binary"
-        greeting = await asyncio.wait_for(screen.recv(), 10)
+        greeting = await asyncio.wait_for(screen.recv(), 20)
         assert greeting == b"RFB 003.008\n"
         await screen.send(b"RFB 003.008\n")
-        assert (await asyncio.wait_for(screen.recv(), 10))[:1] == b"\x01"
+        assert (await asyncio.wait_for(screen.recv(), 20))[:1] == b"\x01"
     with pytest.raises((InvalidStatus, ConnectionClosed)):
         async with socket(address, url) as screen:
             await screen.recv()

@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from pileus.app.bootstrap import bootstrap
-from pileus.core.identity.services import endpoint_filters
+from pileus.core.identity.services import offers
 from pileus.core.identity.services.catalogue import service_key
 from tests.asgi import Client
 from tests.contract.openstack.conftest import Person
@@ -207,10 +207,10 @@ async def test_the_catalogue_of_a_token_has_what_is_enabled_with_its_places_fill
 
 async def test_the_catalogue_is_read_again_only_when_something_changed(admin, cloud):
     await offered(admin)
-    first = await endpoint_filters.catalogue(cloud)
-    assert await endpoint_filters.catalogue(cloud) is first
+    first = await offers.catalogue(cloud)
+    assert await offers.catalogue(cloud) is first
     await made(admin, "services", "service", type="dns")
-    assert await endpoint_filters.catalogue(cloud) is not first
+    assert await offers.catalogue(cloud) is not first
 
 
 async def test_policies_are_kept_and_shown_as_they_were_sent(admin, member):

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from pileus.core.identity.authentication import codes
+from pileus.core.identity.authentication import codes, second_factor
 from pileus.core.identity.records import User
 from tests.asgi import Client
 from tests.contract.openstack.logins import NOBODY, V3, login, make
@@ -232,9 +232,9 @@ async def test_a_code_is_good_once(cloud, other):
     async with cloud.view() as look:
         user = await look.get(User, other.user.id)
     given = codes.code(secret, codes.step_at(cloud.now()))
-    assert await codes.check(cloud, user, given) == user
+    assert await second_factor.check(cloud, user, given) == user
     with pytest.raises(Exception, match="requires authentication"):
-        await codes.check(cloud, user, given)
+        await second_factor.check(cloud, user, given)
 
 
 async def test_pairs_go_with_their_user(admin):

@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import msgspec
 import pytest
+import structlog
 
 from pileus.core.caller import system
 from pileus.core.identity.federation import providers
@@ -13,8 +14,18 @@ from pileus.core.identity.federation.providers import OpenIdSettings
 from pileus.drivers.federation.fake import FakeOpenId
 from pileus.drivers.federation.protocol import Claims
 from pileus.drivers.federation.saml import SamlMessages
+from pileus.workflows import federated_login
 from tests.asgi import Client
-from tests.contract.assertions import ENTITY, asked, form, metadata, respond
+from tests.contract.assertions import (
+    ENTITY,
+    asked,
+    encrypted,
+    form,
+    metadata,
+    recipient,
+    respond,
+    unreadable,
+)
 
 V3 = "/identity/v3"
 F = f"{V3}/OS-FEDERATION"
@@ -407,6 +418,29 @@ async def test_a_browser_brings_a_saml_assertion(admin, cloud, saml, anyone):
     assert (await post(to["state"], cookie_of(left))).status == 401
 
 
+async def test_an_encrypted_assertion_lets_in_and_a_bad_one_is_told_no_cause(admin, cloud, saml, anyone):
+    """The causes are in the log: told apart, they would tell what is encrypted."""
+    left = await anyone.get(f"{V3}/auth/OS-FEDERATION/websso/saml2?origin={DASHBOARD}")
+    to, kind = asked(left.headers["location"]), {"content-type": "application/x-www-form-urlencoded"}
+    ours = recipient((await anyone.get(f"{V3}/auth/OS-FEDERATION/saml2/service")).text)
+
+    async def post(message):
+        body = urlencode({"SAMLResponse": form(message), "RelayState": to["state"]}).encode()
+        consumer = f"{V3}/auth/OS-FEDERATION/saml2/consumer"
+        return await anyone.request("POST", consumer, data=body, headers=kind | cookie_of(left))
+
+    response = respond(to, "alice", now=cloud.now())
+    with structlog.testing.capture_logs() as logged:
+        bad = [await post(message) for message in unreadable(response, ours)]
+    assert {(reply.status, reply.text) for reply in bad} == {(401, bad[0].text)}
+    causes = {each["private"] for each in logged if each.get("private")}
+    assert len(causes) > 3
+    assert any("RSA 1.5" in cause for cause in causes)
+    arrived = await post(encrypted(response, ours))
+    assert arrived.status == 200, arrived.text
+    assert (await post(encrypted(response, ours))).status == 401
+
+
 async def test_an_enhanced_client_carries_the_saml_messages(admin, cloud, saml, anyone):
     path = f"{F}/identity_providers/idp/protocols/saml2/auth"
     assert (await anyone.get(path)).status == 401
@@ -478,14 +512,19 @@ async def test_how_a_provider_is_spoken_with_is_set_and_its_secret_is_never_show
     assert "not to be told" not in reply.text
     (shown,) = (await admin.get("/console/identity-providers")).json()["identity_providers"]
     assert (shown["openid"]["client"], shown["openid"]["has_secret"]) == ("c", True)
+    assert shown["openid"]["opaque_tokens"] == "introspection"
+    other = openid | {"opaque_tokens": "whatever"}
+    assert (await admin.put(path, json={"settings": {"openid": other}})).status == 400
     assert (await admin.put(path, json={"settings": {}})).status == 400
     assert (await admin.put(path, json={"settings": {"saml_metadata": "<a/>"}})).status == 400
     assert (await member.put(path, json={"settings": {"openid": openid}})).status == 403
-    again = {"issuer": ISSUER, "client": "d"}
+    again = {"issuer": ISSUER, "client": "d", "opaque_tokens": "userinfo"}
     assert (await admin.put(path, json={"settings": {"openid": again}})).status == 200
     async with cloud.view() as look:
-        held = providers.openid(cloud, await providers.known(look, "idp"))
-    assert (held.client, held.secret) == ("d", "not to be told")
+        known = await providers.known(look, "idp")
+    held = providers.openid(cloud, known)
+    assert (held.client, held.secret, held.opaque_tokens) == ("d", "not to be told", "userinfo")
+    assert federated_login.client_of(cloud, known).opaque_tokens == "userinfo"
 
 
 async def test_a_user_is_told_by_what_it_is_known_elsewhere(admin, cloud, openid, anyone):

@@ -43,7 +43,7 @@ async def inside(
 
 async def settled(site: Site) -> None:
     """When nothing is at work any more; the fixture's worker does it."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         await Worker(site).idle()
 
 

@@ -348,9 +348,21 @@ async def test_a_certificate_that_the_proxy_took_is_a_proof_where_a_mapping_says
     reply = await token2(anyone, form, **good)
     assert reply.status == 200, reply.text
     token = reply.json()["access_token"]
-    shown = await Client(anyone.app, {"x-auth-token": token}).get(TOKENS, headers={"x-subject-token": token})
+    holder, thief = Client(anyone.app, {"x-auth-token": token, **good}), Client(anyone.app)
+    shown = await holder.get(TOKENS, headers={"x-subject-token": token})
     assert shown.json()["token"]["methods"] == ["oauth2_credential"]
     assert len(shown.json()["token"]["oauth2_credential"]["x5t#S256"]) == 44
+    assert (await holder.get("/compute/v2.1/servers")).status == 200
+    assert (await holder.get("/console/operations")).status == 200
+    by_token = {"auth": {"identity": {"methods": ["token"], "token": {"id": token}}}}
+    assert (await thief.post(TOKENS, json=by_token)).status in (401, 403)
+    assertion = {"auth": {**by_token["auth"], "scope": {"service_provider": {"id": "sky"}}}}
+    for shows in ({}, {"x-client-cert": certificate("demo")}, {"x-client-cert": "-----BEGIN"}):
+        for path in (f"{V3}/auth/projects", "/compute/v2.1/servers", "/console/operations"):
+            stolen = await thief.get(path, headers={"x-auth-token": token, **shows})
+            assert stolen.status == 401, (path, shows)
+        reply = await thief.post(f"{V3}/auth/OS-FEDERATION/saml2", json=assertion, headers=shows)
+        assert reply.status == 401
     for what, cert, who in (
         ("of somebody else", certificate("admin"), form),
         ("malformed", "-----BEGIN", form),

@@ -170,7 +170,7 @@ async def test_a_follower_behind_the_ring_reads_the_table_and_then_the_ring(
         feed.follower(allowed(reader(uuid4()), ALL), "latest") as idle,
     ):
         made = await make(cloud, project, 40)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while feed.last < 40:
                 await asyncio.sleep(0.005)
         assert feed.floor > 0
@@ -191,7 +191,7 @@ async def test_only_those_whose_filter_passes_are_woken(cloud: Cloud) -> None:
         feed.follower(allowed(reader(mine), ALL), "latest") as me,
         feed.follower(allowed(reader(yours), ALL), "latest") as you,
     ):
-        woken = asyncio.create_task(me.wait(5)), asyncio.create_task(you.wait(0.2))
+        woken = asyncio.create_task(me.wait(20)), asyncio.create_task(you.wait(0.2))
         await asyncio.sleep(0)
         (made,) = await make(cloud, mine)
         assert [await each for each in woken] == [True, False]

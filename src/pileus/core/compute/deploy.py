@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
+from pileus.core import quota
 from pileus.core.block import volumes
 from pileus.core.block.records import Volume
 from pileus.core.caller import Caller
@@ -138,9 +139,9 @@ async def check_place(tx: Tx, want: Deploy) -> None:
 
 async def charge(tx: Tx, project: UUID, size: Size, count: int) -> None:
     """Give back with a negative count."""
-    await tx.charge(project, "servers", count)
-    await tx.charge(project, "vcpus", size.vcpus * count)
-    await tx.charge(project, "memory_mib", size.memory_mib * count)
+    uses = {"servers": count, "vcpus": size.vcpus * count, "memory_mib": size.memory_mib * count}
+    for resource, amount in quota.by_tags(uses, size.required_traits).items():
+        await tx.charge(project, resource, amount)
 
 
 def check(want: Deploy) -> None:
@@ -218,6 +219,7 @@ async def record(
             config_drive=want.config_drive,
             admin_password=secrets.of(tx.cloud).encrypt(password) if password else "",
             tags=tuple(dict.fromkeys(want.tags)),
+            host_tags=size.required_traits,
             created_at=now,
             updated_at=now,
         )

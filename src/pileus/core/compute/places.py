@@ -5,6 +5,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
+from pileus.core import icons
 from pileus.core.block.records import StoragePool, Volume
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Look
@@ -64,6 +65,7 @@ async def remove_zone(cloud: Cloud, caller: Caller, key: UUID) -> None:
         await _refuse_used(tx, f"Zone {zone.name}", (Pod, Host, StoragePool, ImageStoreRecord), zone=key)
         await _refuse_used(tx, f"Zone {zone.name}", (Server, Volume, HostGroup), zone=key)
         await announce(tx)
+        await icons.forget(tx, key)
         await tx.remove(zone)
 
 

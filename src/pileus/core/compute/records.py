@@ -81,6 +81,8 @@ class Server(Record):
     """Encrypted; only for what the config drive and the metadata service hand to the guest."""
     locked: bool = False
     tags: tuple[str, ...] = ()
+    host_tags: tuple[str, ...] = ()
+    """What its size demanded of a host when the server was made: limits are also counted by these."""
     created_at: datetime
     updated_at: datetime
     launched_at: datetime | None = None

@@ -5,14 +5,18 @@ from typing import Any
 import msgspec
 
 from pileus.core.cloud import Look, Tx
-from pileus.core.counters import Counter
+from pileus.core.counters import Counter, following
 
 CHANGES = "identity"
 
 
 async def changed(tx: Tx) -> None:
-    """Called by every transaction that changes who may do what: it ends what was remembered of sessions."""
-    await tx.next_number(CHANGES)
+    """Called by every transaction that changes who may do what: it ends what was remembered of sessions.
+
+    The count is the time in microseconds, or more: what is kept outside of the database under a count must not be found
+    again after an older copy of the database was put back and changed in another way.
+    """
+    await following(tx.rows, CHANGES, least=int(tx.cloud.now().timestamp() * 1_000_000))
 
 
 async def change_count(look: Look) -> int:

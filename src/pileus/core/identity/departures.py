@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from pileus.core.cloud import Tx
+from pileus.core.icons import Icon
 from pileus.core.identity.authentication.credential_records import (
     AccessRule,
     AccessToken,
@@ -56,6 +57,7 @@ PROJECT: Parts = (
     (ProjectInvitation, "project"),
     (ProjectInvitation, "account"),
     (DirectoryLink, "account"),
+    (Icon, "id"),
 )
 USER: Parts = (
     (Assignment, "actor"),
@@ -75,6 +77,7 @@ USER: Parts = (
     (ProjectRoleHolder, "actor"),
     (ProjectInvitation, "user"),
     (Revocation, "user"),
+    (Icon, "id"),
 )
 GROUP: Parts = ((Assignment, "actor"), (Membership, "group"))
 DOMAIN: Parts = (
@@ -88,6 +91,7 @@ DOMAIN: Parts = (
     (Registration, "domain"),
     (Limit, "project"),
     (Usage, "project"),
+    (Icon, "id"),
 )
 """Beside its users, groups, roles and projects, which go one by one with what is theirs."""
 ROLE: Parts = ((Assignment, "role"),)

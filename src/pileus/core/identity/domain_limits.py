@@ -33,6 +33,9 @@ async def change(cloud: Cloud, caller: Caller, domain: UUID, limits: Mapping[str
         if held is None:
             raise NotFound("Domain", domain.hex)
         for resource, limit in limits.items():
+            if quota.TAG in resource:
+                most, _ = await effective(tx, domain, quota.untagged(resource))
+                refuse_above_untagged(f"domain {held.name}", resource, limit, most)
             if held.parent is not None:
                 await require_within(tx, held.parent, resource, limit)
             await keep(tx, domain, resource, limit)
@@ -41,10 +44,22 @@ async def change(cloud: Cloud, caller: Caller, domain: UUID, limits: Mapping[str
 async def require_within(look: Look, domain: UUID, resource: str, limit: int) -> None:
     """Raises Invalid for a limit that is above what the domain itself may have."""
     most, of = await effective(look, domain, resource)
+    if most == UNLIMITED and quota.TAG in resource:
+        most, of = await effective(look, domain, quota.untagged(resource))
     if most != UNLIMITED and limit > most:
         raise Invalid(
             f"Domain {of} has maximum allowed resource limit {most} for {resource}; "
             f"please specify a value less than or equal to {most}, or raise that one first."
+        )
+
+
+def refuse_above_untagged(of: str, resource: str, limit: int, most: int) -> None:
+    """Raises Invalid for a limit with a tag that is above the one without, which no use could reach."""
+    if most > 0 and limit > most:
+        name = quota.untagged(resource)
+        raise Invalid(
+            f"Maximum untagged resource limit for {of} for resource type {name} is {most}, please specify a value "
+            "less than or equal to that"
         )
 
 
@@ -60,7 +75,8 @@ async def effective(look: Look, domain: UUID, resource: str) -> tuple[int, str]:
 
 async def keep(tx: Tx, domain: UUID, resource: str, limit: int, *, description: str | None = None) -> Limit:
     """Write the limit, and the sum that is held against it. Raises Invalid."""
-    if resource not in OF_DOMAINS or not UNLIMITED <= limit <= HIGHEST:
+    known = resource in OF_DOMAINS or quota.countable(resource)
+    if not known or not UNLIMITED <= limit <= HIGHEST:
         raise Invalid(
             f"The limit {limit} of {resource} cannot be set for a domain; limits are -1 (none) or more."
         )
@@ -131,7 +147,9 @@ async def moved(tx: Tx, domain: UUID, before: UUID | None) -> None:
     tree = await locked_below(tx, domain)
     old = await quota.lineage(tx.rows, before)
     lines = dict.fromkeys([*old, *await quota.lineage(tx.rows, domain)])
-    for resource in sorted(OF_DOMAINS - {PROJECTS}):
+    touched = (*lines, *tree)
+    limited = {row.resource for row in await tx.list(Limit, project=touched) if quota.TAG in row.resource}
+    for resource in sorted((OF_DOMAINS - {PROJECTS}) | limited):
         await settle(tx, domain, tree, resource)
         for at in lines:
             await total(tx, at, await authority.below(tx, at), resource)
@@ -157,22 +175,23 @@ async def require_reads(look: Look, caller: Caller, domain: UUID) -> None:
         raise Forbidden("You are not authorized to perform the requested action: quota.read.")
 
 
-async def usages(look: Look, domains: Sequence[UUID]) -> dict[UUID, Numbers]:
-    """What is used in and below each of some domains, and the limits that hold for them: their own, or the nearest one's
-    above them. Those who ask have been let in by the face that shows the domains."""
+async def usages(look: Look, domains: Sequence[UUID], tags: Sequence[str] = ()) -> dict[UUID, Numbers]:
+    """What is used in and below each of some domains (also by tags), and the limits that hold for them: their own, or the
+    nearest one's above them. Those who ask have been let in by the face that shows the domains."""
+    names = OF_DOMAINS | {quota.tagged(name, tag) for tag in tags for name in quota.WITH_TAGS}
     tree = {held.id: held.parent for held in await look.list(Domain)}
     limits: dict[tuple[UUID, str], int] = {}
-    for row in await look.list(Limit, ne("project", EVERYONE), resource=tuple(OF_DOMAINS)):
+    for row in await look.list(Limit, ne("project", EVERYONE), resource=tuple(names)):
         limits[row.project, row.resource] = row.limit
+
+    def limit(domain: UUID, name: str) -> int:
+        line = _line(tree, domain)
+        kinds = (name, quota.untagged(name))
+        return next((limits[at, kind] for kind in kinds for at in line if (at, kind) in limits), UNLIMITED)
+
     used = await _used(look, tree, set(domains))
     return {
-        domain: {
-            name: (
-                used[domain].get(name, 0),
-                next((limits[at, name] for at in _line(tree, domain) if (at, name) in limits), UNLIMITED),
-            )
-            for name in sorted(OF_DOMAINS)
-        }
+        domain: {name: (used[domain].get(name, 0), limit(domain, name)) for name in sorted(names)}
         for domain in domains
     }
 

@@ -226,8 +226,8 @@ def refused(reason: str) -> Forbidden:
 
 
 def missing(domain: UUID, group: str | None, option: str | None) -> NotFound:
-    what = f"Option {option} in group {group}" if option else f"Group {group}" if group else "Any option"
-    return NotFound(f"{what} in the configuration of domain", domain.hex)
+    what = f"option {option} in group {group}" if option else f"group {group}" if group else "any options"
+    return NotFound(f"{what} in domain configuration for domain", domain.hex)
 
 
 def _require_only(settings: Settings, group: str, option: str | None) -> None:

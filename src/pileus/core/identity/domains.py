@@ -110,7 +110,7 @@ async def list_all(
 async def list_page(cloud: Cloud, caller: Caller, want: DomainFilter, window: Window) -> Found[Domain]:
     """As `list_all`. Raises NotFound for a marker that is nothing."""
     async with cloud.view() as look:
-        where = [match.condition("name") for match in want.names] + want.tags.conditions()
+        where = want.tags.conditions()
         where += equal(name=want.name, enabled=want.enabled)
         top = want.within
         if not authority.reads_everything(caller):
@@ -120,7 +120,7 @@ async def list_page(cloud: Cloud, caller: Caller, want: DomainFilter, window: Wi
         if top is not None:
             where.append(eq("id", tuple(await authority.below(look, top))))
         exact = want.tags.passes if want.tags.asked else None
-        return await page(look, Domain, window, *where, exact=exact)
+        return await page(look, Domain, window, *where, exact=exact, names=want.names)
 
 
 async def update(cloud: Cloud, caller: Caller, key: UUID, want: UpdateDomain) -> Domain:

@@ -16,7 +16,7 @@ from pileus.core.identity.changes import changed, given
 from pileus.core.identity.directories import directory_refresh, directory_writes
 from pileus.core.identity.listing import Found, Match, Window, equal, page
 from pileus.core.identity.records import Domain, Group, Membership, User
-from pileus.store import eq, le
+from pileus.store import Condition, eq, le
 
 
 class CreateGroup(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +38,8 @@ class GroupFilter(msgspec.Struct, frozen=True, kw_only=True):
     names: tuple[Match, ...] = ()
     user: UUID | None = None
     """Only those that the user is in."""
+    within: UUID | None = None
+    """Only those in the domains at and under this one."""
 
 
 async def create(cloud: Cloud, caller: Caller, want: CreateGroup) -> Group:
@@ -71,15 +73,19 @@ async def list_page(cloud: Cloud, caller: Caller, want: GroupFilter, window: Win
     await directory_refresh.freshen(cloud, want.domain or caller.domain)
     async with cloud.view() as look:
         domain = want.domain
-        where = [match.condition("name") for match in want.names]
+        where: list[Condition] = []
         if want.user is not None:
             await _require_reads_user(look, caller, want.user)
             held = await look.list(Membership, user=want.user)
             where.append(eq("id", {membership.group for membership in held}))
         elif not authority.reads_everything(caller):
             domain = domain or caller.domain
-            await authority.require_reads(look, caller, domain, "group.read")
-        return await page(look, Group, window, *where, *equal(domain=domain, name=want.name))
+            await authority.require_reads(look, caller, want.within or domain, "group.read")
+        if want.within is not None:
+            where.append(eq("domain", tuple(await authority.below(look, want.within))))
+        return await page(
+            look, Group, window, *where, *equal(domain=domain, name=want.name), names=want.names
+        )
 
 
 async def ends(cloud: Cloud, user: UUID) -> dict[UUID, datetime]:

@@ -1,6 +1,6 @@
 """Pages of records in the order of their ids, filtered and cut in the database."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
@@ -14,15 +14,24 @@ R = TypeVar("R", bound=Record)
 
 
 class Match(msgspec.Struct, frozen=True):
-    """A comparison of a text, in which letters of either case are the same."""
+    """A comparison of a text; `cased`: letters of either case differ."""
 
     how: Literal["contains", "startswith", "endswith"]
     text: str
+    cased: bool = False
 
     def condition(self, column: str) -> Condition:
+        """What the database can tell: it takes letters of either case as the same, so `passes` has the last word."""
         before = "" if self.how == "startswith" else "%"
         after = "" if self.how == "endswith" else "%"
         return like(column, f"{before}{literal(self.text)}{after}")
+
+    def passes(self, value: str) -> bool:
+        if not self.cased:
+            return True
+        if self.how == "contains":
+            return self.text in value
+        return value.startswith(self.text) if self.how == "startswith" else value.endswith(self.text)
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,9 +57,13 @@ async def page(
     window: Window,
     *where: Condition,
     exact: Callable[[R], bool] | None = None,
+    names: Sequence[Match] = (),
     **equals: Any,
 ) -> Found[R]:
-    """`exact`: what the database cannot tell. Raises NotFound for a marker that is nothing."""
+    """`exact`: what the database cannot tell; `names`: comparisons of the record's name. Raises NotFound for a marker
+    that is nothing."""
+    where += tuple(match.condition("name") for match in names)
+    exact = _narrowed(exact, [match for match in names if match.cased])
     if window.after is not None and await look.maybe(cls, window.after) is None:
         raise NotFound("Marker", window.after.hex)
     found: list[R] = []
@@ -68,6 +81,17 @@ async def page(
     return Found(
         found if wanted is None else found[: wanted - 1], wanted is not None and len(found) >= wanted
     )
+
+
+def _narrowed(exact: Callable[[R], bool] | None, cased: Sequence[Match]) -> Callable[[R], bool] | None:
+    if not cased:
+        return exact
+
+    def passes(row: R) -> bool:
+        name: str = row.name  # type: ignore[attr-defined]
+        return all(match.passes(name) for match in cased) and (exact is None or exact(row))
+
+    return passes
 
 
 def equal(**values: object) -> tuple[Condition, ...]:

@@ -66,9 +66,10 @@ class ProjectFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Family(msgspec.Struct, frozen=True, kw_only=True):
-    """A project's place: those above it (nearest first), those below, and in which of them the caller has a role."""
+    """A project's or domain's place: projects above it (nearest first), those below, and in which of them the caller has a
+    role."""
 
-    project: Project
+    place: Project | Domain
     above: list[Project]
     below: list[Project]
     own: frozenset[UUID]
@@ -148,14 +149,16 @@ async def subtree(look: Look, key: UUID) -> list[Project]:
     return found
 
 
-async def family(cloud: Cloud, caller: Caller, key: UUID) -> Family:
-    """As `show`, with what is around the project."""
-    project = await show(cloud, caller, key)
+async def family(cloud: Cloud, caller: Caller, place: Project | Domain) -> Family:
+    """What is around one that the caller may see."""
     async with cloud.view() as look:
-        above = await ancestors(look, key)
-        below = await subtree(look, key)
+        above = await ancestors(look, place.id)
+        if isinstance(place, Domain):
+            below = await look.list(Project, domain=place.id, order=("created_at",))
+        else:
+            below = await subtree(look, place.id)
         own = {target for scope, target in await places(look, caller.user) if scope is Scope.PROJECT}
-    return Family(project=project, above=above[1:], below=below, own=frozenset(own))
+    return Family(place=place, above=above[1:], below=below, own=frozenset(own))
 
 
 async def show(cloud: Cloud, caller: Caller, key: UUID) -> Project:
@@ -176,7 +179,7 @@ async def list_all(cloud: Cloud, caller: Caller, want: ProjectFilter) -> list[Pr
 async def list_page(cloud: Cloud, caller: Caller, want: ProjectFilter, window: Window) -> Found[Project]:
     """Raises NotFound for a marker that is nothing."""
     async with cloud.view() as look:
-        where = [match.condition("name") for match in want.names] + want.tags.conditions()
+        where = want.tags.conditions()
         if authority.reads_everything(caller):
             where += equal(domain=want.domain)
         else:
@@ -187,7 +190,7 @@ async def list_page(cloud: Cloud, caller: Caller, want: ProjectFilter, window: W
             where += await _under(look, want.parent)
         where += equal(name=want.name, enabled=want.enabled, kind=want.kind)
         exact = want.tags.passes if want.tags.asked else None
-        return await page(look, Project, window, *where, exact=exact)
+        return await page(look, Project, window, *where, exact=exact, names=want.names)
 
 
 async def _under(look: Look, parent: UUID) -> tuple[Condition, ...]:
@@ -198,11 +201,10 @@ async def _under(look: Look, parent: UUID) -> tuple[Condition, ...]:
 
 async def _readable(look: Look, caller: Caller, domain: UUID | None) -> tuple[UUID, ...]:
     """The domains whose projects are listed. Raises Forbidden."""
-    if domain is not None or caller.domain is None:
-        await authority.require_reads(look, caller, domain, "project.read")
+    await authority.require_reads(look, caller, caller.domain or domain, "project.read")
+    if caller.domain is None:
         return (domain,) if domain is not None else ()
-    await authority.require_reads(look, caller, caller.domain, "project.read")
-    return tuple(await authority.below(look, caller.domain))
+    return tuple(key for key in await authority.below(look, caller.domain) if domain in (None, key))
 
 
 async def of_user(
@@ -217,9 +219,8 @@ async def of_user(
         if held is None:
             raise NotFound("User", user.hex)
         keys = {target for scope, target in await places(look, user) if scope is Scope.PROJECT}
-        where = [match.condition("name") for match in want.names]
-        where += equal(name=want.name, enabled=want.enabled, domain=want.domain)
-        return await page(look, Project, window, eq("id", keys), *where)
+        where = equal(name=want.name, enabled=want.enabled, domain=want.domain)
+        return await page(look, Project, window, eq("id", keys), *where, names=want.names)
 
 
 async def update(

@@ -349,6 +349,13 @@ async def list_all(cloud: Cloud, caller: Caller, which: Which) -> list[Held]:
     return [one for one in found if caller.project is not None and one.project == caller.project]
 
 
+async def of_projects(cloud: Cloud, projects: Iterable[UUID]) -> dict[UUID, list[Held]]:
+    """The limits of each, whoever asks: callers have a role there."""
+    async with cloud.view() as look:
+        registered = await look.list(RegisteredLimit)
+        return {key: await _held(look, registered, Which(project=key)) for key in projects}
+
+
 async def find(cloud: Cloud, key: UUID) -> Held | None:
     """Whoever asks: the face holds its rule against what is found."""
     async with cloud.view() as look:

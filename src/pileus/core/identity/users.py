@@ -77,6 +77,8 @@ class UserFilter(msgspec.Struct, frozen=True, kw_only=True):
     subject: str | None = None
     """Of one of the user's federated identities."""
     group: UUID | None = None
+    within: UUID | None = None
+    """Only those in the domains at and under this one."""
 
     @property
     def federated(self) -> dict[str, str]:
@@ -84,7 +86,7 @@ class UserFilter(msgspec.Struct, frozen=True, kw_only=True):
         return {name: value for name, value in named.items() if value is not None}
 
     def conditions(self) -> tuple[Condition, ...]:
-        found = [match.condition("name") for match in self.names]
+        found: list[Condition] = []
         for operator, at in self.expires:
             found += [EXPIRES[operator]("password_expires_at", at), ne("password_expires_at", None)]
         return (*found, *equal(name=self.name, enabled=self.enabled, account=self.account))
@@ -105,8 +107,9 @@ async def add(tx: Tx, want: CreateUser, hashed: str, *, own: bool = False) -> Us
     user chose that password."""
     now = tx.cloud.now()
     await _domain(tx, want.domain)
-    for project in {want.account, want.default_project} - {None}:
-        await tx.get(Project, project)
+    if want.account is not None:
+        await tx.get(Project, want.account)
+    await _refuse_default(tx, want.default_project)
     await _free(tx, want.domain, want.name)
     fields = msgspec.structs.asdict(want) | {"password": hashed, "options": options.merged({}, want.options)}
     fields["id"] = await new_ids.fresh(tx, want.id)
@@ -124,6 +127,15 @@ async def _domain(look: Look, key: UUID) -> Domain:
     if found is None:
         raise NotFound("Domain", key.hex)
     return found
+
+
+async def _refuse_default(look: Look, project: UUID | None) -> None:
+    """Raises Invalid for a domain, NotFound for nothing."""
+    if project is None or await look.maybe(Project, project) is not None:
+        return
+    if await look.maybe(Domain, project) is not None:
+        raise Invalid(f"User's default project ID cannot be a domain ID: {project.hex}; name a project.")
+    raise NotFound("Project", project.hex)
 
 
 async def _free(look: Look, domain: UUID, name: str) -> None:
@@ -167,15 +179,17 @@ async def list_page(cloud: Cloud, caller: Caller, want: UserFilter, window: Wind
         domain = want.domain
         if not authority.reads_everything(caller):
             domain = want.domain or caller.domain
-            await authority.require_reads(look, caller, domain, "user.read")
+            await authority.require_reads(look, caller, want.within or domain, "user.read")
         where = [*want.conditions(), *equal(domain=domain)]
+        if want.within is not None:
+            where.append(eq("domain", tuple(await authority.below(look, want.within))))
         if want.federated:
             held = await look.list(FederatedIdentity, **want.federated)
             where.append(eq("id", {identity.user for identity in held}))
         if want.group is not None:
             members = await look.list(Membership, group=want.group)
             where.append(eq("id", {member.user for member in members}))
-        return await page(look, User, window, *where)
+        return await page(look, User, window, *where, names=want.names)
 
 
 async def federated(cloud: Cloud, keys: list[UUID]) -> dict[UUID, list[FederatedIdentity]]:
@@ -200,8 +214,7 @@ async def update(cloud: Cloud, caller: Caller, key: UUID, want: UpdateUser) -> U
         changes["password"] = await hash_chosen(cloud, changes["password"])
     async with cloud.transaction(caller) as tx:
         held = await _managed(tx, caller, key, "user.update")
-        if changes.get("default_project") is not None:
-            await tx.get(Project, changes["default_project"])
+        await _refuse_default(tx, changes.get("default_project"))
         if changes.get("name", held.name) != held.name:
             await _free(tx, held.domain, changes["name"])
         updated = await tx.put(await _changed(tx, held, changes))

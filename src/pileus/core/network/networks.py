@@ -6,6 +6,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from pileus.core import icons
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Look, Tx
 from pileus.core.errors import Invalid
@@ -192,4 +193,5 @@ async def drop(tx: Tx, network: Network) -> None:
         await tx.charge(subnet.project, "subnets", -1)
         await tx.remove(subnet)
     await tx.charge(network.project, "networks", -1)
+    await icons.forget(tx, network.id)
     await tx.remove(network)

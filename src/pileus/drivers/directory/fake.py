@@ -1,6 +1,6 @@
 """A directory in memory: it passes the same tests as the real one, and its tables can be changed behind its back."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -85,7 +85,7 @@ class FakeDirectory:
                 return person.id in group.members
         return False
 
-    async def groups(self) -> list[Group]:
+    async def groups(self, people: Collection[Person] | None = None) -> list[Group]:
         self._heard("groups")
         return list(self.teams.values())
 

@@ -5,7 +5,7 @@ them: the driver escapes. Any call may raise Unreachable: no answer in time; Ref
 configuration, rights or limits).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal, Protocol
 
 import msgspec
@@ -133,7 +133,8 @@ class Part(msgspec.Struct, frozen=True):
 
 class Directory(Protocol):
     async def check(self) -> None:
-        """That the directory answers and takes the configured user. Raises Unreachable, Refused."""
+        """That the directory answers, takes the configured user, and has the place where people are to be. Raises
+        Unreachable, Refused."""
 
     async def find(self, *, name: str = "", dn: str = "") -> Person | None:
         """The person of this name, or at this distinguished name; None: there is none, or `dn` is no such name."""
@@ -141,8 +142,8 @@ class Directory(Protocol):
     async def people(self, part: Part | None = None, like: str = "") -> list[Person]:
         """All of them; those of a part, those whose name holds `like`. A part that is not there has nobody."""
 
-    async def groups(self) -> list[Group]:
-        """All of them, with their members."""
+    async def groups(self, people: Collection[Person] | None = None) -> list[Group]:
+        """All of them, with their members. `people`: all, as just read; without them they are read again."""
 
     async def groups_of(self, dn: str) -> list[Group]:
         """Those that hold the person at `dn`, through other groups too where groups nest. Without members."""

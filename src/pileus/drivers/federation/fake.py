@@ -21,7 +21,16 @@ class FakeOpenId:
         asked = {"client_id": client.client, "redirect_uri": redirect, "state": state, "nonce": nonce}
         return f"{client.issuer}/authorize?{urlencode(asked | {'code_challenge': challenge})}"
 
-    async def finish(self, client: Client, *, code: str, redirect: str, verifier: str, nonce: str) -> Claims:
+    async def finish(
+        self,
+        client: Client,
+        *,
+        code: str,
+        redirect: str,
+        verifier: str,
+        nonce: str,
+        issuer: str | None = None,
+    ) -> Claims:
         self._there(client)
         return self._said(self.codes.pop(code, None))
 

@@ -7,7 +7,12 @@ text says why, for the log) or Unreachable (the provider did not answer).
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
+
+Opaque = Literal["refuse", "introspection", "userinfo"]
+"""How access tokens are believed that are no JWTs: not at all; when the provider's introspection says that they are
+active, and ours; or, where it has none, by its userinfo. That does not say for whom a token was issued: whoever was
+given a token of some user by the provider, for whatever purpose, can then come in as that user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +24,7 @@ class Client:
     secret: str = field(default="", repr=False)
     scopes: tuple[str, ...] = ("openid",)
     audiences: tuple[str, ...] = ()
+    opaque_tokens: Opaque = "introspection"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +40,19 @@ class OpenId(Protocol):
     async def begin(self, client: Client, *, redirect: str, state: str, nonce: str, challenge: str) -> str:
         """The address to which a browser is sent: authorization code flow, PKCE by S256."""
 
-    async def finish(self, client: Client, *, code: str, redirect: str, verifier: str, nonce: str) -> Claims:
+    async def finish(
+        self,
+        client: Client,
+        *,
+        code: str,
+        redirect: str,
+        verifier: str,
+        nonce: str,
+        issuer: str | None = None,
+    ) -> Claims:
         """What is said of the one who came back with the code, once: a code is good for one call. `nonce` empty: none
-        was sent."""
+        was sent. `issuer`: from whom the browser says that it comes (RFC 9207; empty: it does not say), so that no
+        provider is given another's code; None: the browser was not ours to send."""
 
     async def inspect(self, client: Client, token: str) -> Claims:
         """What is said of the one for whom an access token was issued to us."""
@@ -100,8 +116,11 @@ class Statement:
 
 
 class Saml(Protocol):
-    async def request(self, party: Party, metadata: str, *, id: str, state: str, at: datetime) -> str:
-        """The address to which a browser is sent with an authentication request (HTTP-Redirect)."""
+    async def request(
+        self, party: Party, metadata: str, *, id: str, state: str, at: datetime, entity: str = ""
+    ) -> str:
+        """The address to which a browser is sent with an authentication request (HTTP-Redirect). `entity`: which of
+        the metadata's providers is asked; empty: the first."""
 
     async def logout(self, party: Party, metadata: str, *, id: str, subject: str, at: datetime) -> str:
         """The address to which a browser is sent to log out there; empty when the provider has none."""
@@ -109,9 +128,12 @@ class Saml(Protocol):
     async def envelope(self, party: Party, *, id: str, state: str, at: datetime) -> str:
         """The SOAP envelope with which an enhanced client goes to its provider (ECP, PAOS)."""
 
-    async def accept(self, party: Party, metadata: str, message: bytes, *, at: datetime) -> Assertion:
+    async def accept(
+        self, party: Party, metadata: str, message: bytes, *, at: datetime, pair: KeyPair
+    ) -> Assertion:
         """What a Response (base64 of a browser's form, or XML, also within a SOAP envelope) says, when it is signed by
-        the provider of the metadata and meant for us now. The caller compares `in_response_to`, and remembers ids."""
+        the provider of the metadata and meant for us now. `pair`: for whose certificate the assertion may be encrypted.
+        The caller compares `in_response_to`, and remembers ids; whoever sent it is told no cause of a refusal."""
 
     async def relayed(self, message: bytes) -> str:
         """The state in the header of a SOAP envelope; empty when there is none."""
@@ -122,8 +144,8 @@ class Saml(Protocol):
     async def wrapped(self, response: str, *, recipient: str, state: str) -> str:
         """The Response in a SOAP envelope, as an enhanced client takes it to a service provider."""
 
-    async def describe_service(self, party: Party) -> str:
-        """Our metadata as a service provider."""
+    async def describe_service(self, party: Party, pair: KeyPair) -> str:
+        """Our metadata as a service provider, with the certificate for which assertions may be encrypted."""
 
     async def describe_provider(self, entity: str, address: str, pair: KeyPair) -> str:
         """Our metadata as an identity provider."""

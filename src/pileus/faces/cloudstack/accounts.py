@@ -97,6 +97,8 @@ class ListAccounts(Listing):
     domain: UUID | None = param("domainid", "list those of a domain", default=None)
     recursive: bool = param("isrecursive", "with domainid: also what is below that domain", default=False)
     all: bool = param("listall", "list all that the caller may see", default=False)
+    icon: bool = param("showicon", "show the icon of each", default=False)
+    tag: str = param("tag", "of the limits by tags show those by this one", default="")
 
 
 async def accounts_shown(call: Call, look: Look, found: Sequence[Project]) -> list[dict[str, Any]]:
@@ -137,7 +139,7 @@ async def used(call: Call, look: Look, account: Project) -> dict[str, Any]:
     running = await look.count(Server, project=account.id, state=State.ACTIVE)
     every = await look.count(Server, project=account.id)
     shown = {"vmrunning": running, "vmstopped": every - running}
-    return {**shown, **await limits.fields_of(look, account.id)}
+    return {**shown, **await limits.fields_of(call, look, account.id)}
 
 
 @command("createAccount", params=CreateAccount, view=accounts_shown)
@@ -208,7 +210,7 @@ async def delete(call: Call, params: DeleteAccount) -> Accepted:
     return await accounts.delete(call.cloud, call.caller, params.id, command=call.name)
 
 
-@command("listAccounts", params=ListAccounts, view=accounts_shown, ignored=("tag",))
+@command("listAccounts", params=ListAccounts, view=accounts_shown)
 async def listing(call: Call, params: ListAccounts) -> Listed[Project]:
     """Lists accounts: the caller's, or those of the domains that it manages."""
     if not DETAIL_WORDS.issuperset(params.details):

@@ -6,7 +6,7 @@ from typing import Any
 from pileus.core.cloud import kind_of
 from pileus.core.errors import CoreError, Forbidden
 from pileus.core.operations import Accepted
-from pileus.faces.cloudstack import jobs, sessions
+from pileus.faces.cloudstack import icons, jobs, sessions
 from pileus.faces.cloudstack.authentication import call_of
 from pileus.faces.cloudstack.commands import COMMANDS, VIEWS, Bare, Call, Done, Listed, Shown
 from pileus.faces.cloudstack.errors import MALFORMED, UNAVAILABLE_COMMAND, ApiError, coded, named
@@ -105,6 +105,9 @@ async def listed(call: Call, result: Listed[Any]) -> dict[str, Any]:
     seen = items if items and isinstance(items[0], dict) else await render(call, items)
     if not seen and not result.total:
         return {}
+    if icons.wanted(call):
+        async with call.cloud.view() as look:
+            await icons.add(call, look, seen)
     entry = call.command.entry
     return {
         "count": result.total,

@@ -16,13 +16,13 @@ from pileus.core.identity import domains
 from pileus.core.identity.authentication import api_keys, failures, keys, login, revocations, second_factor
 from pileus.core.identity.authentication.credential_records import Credential
 from pileus.core.identity.authentication.login import ByPassword, Named
-from pileus.core.identity.authentication.tokens import Token, new_audit_id
+from pileus.core.identity.authentication.tokens import WEB_SESSION, Token, new_audit_id
 from pileus.core.identity.authorization import access
 from pileus.core.identity.authorization.access import Session
 from pileus.core.identity.changes import change_count, changed
 from pileus.core.identity.percloud import per_cloud
 from pileus.core.identity.records import Domain, User
-from pileus.faces.cloudstack import permissions, signing
+from pileus.faces.cloudstack import permissions, signing, throttling
 from pileus.faces.cloudstack.commands import COMMANDS, FACE, Call
 from pileus.faces.cloudstack.errors import (
     ACCOUNT,
@@ -37,6 +37,8 @@ from pileus.faces.wire import Request
 COOKIE, KEY_COOKIE = "JSESSIONID", "sessionkey"
 SESSION = "session"
 """In `request.state`: the session of a request that came by one."""
+OPENED = frozenset({"password", WEB_SESSION})
+"""What stands in the token of every session: it is good in no other face."""
 SHOWN = "staticpin"
 """The method that stands in a session's token for any second factor: one that no other face gives out."""
 REMEMBERED = 10_000
@@ -105,6 +107,8 @@ async def call_of(request: Request, sent: Sent, pairs: signing.Pairs) -> Call:
     caller = msgspec.structs.replace(known.caller, request=request.id, trace=request.trace, face=FACE)
     assert caller.project is not None
     call = Call(request, found, sent, known.user, caller, caller.project)
+    call.pair = known.credential
+    throttling.count(call)
     await permissions.admit(call)
     if SESSION in request.state:
         await refuse_unverified(call)
@@ -164,10 +168,8 @@ async def open_session(cloud: Cloud, text: str) -> Session:
     """Raises Unauthenticated. Only what a login here gives out is a session: no scope, nothing but what is shown here."""
     if not text:
         raise BadCredentials
-    session = await access.present(cloud, text)
-    token = session.token
-    shown = {"password"} <= set(token.methods) <= {"password", SHOWN}
-    if token.scope is not None or not shown or session.delegated or token.roles:
+    session = await access.present(cloud, text, web=True)
+    if not OPENED <= set(session.token.methods) <= OPENED | {SHOWN}:
         raise BadCredentials
     return session
 
@@ -222,7 +224,7 @@ def new_session(cloud: Cloud, user: User) -> Token:
     now = cloud.now()
     return Token(
         user=user.id,
-        methods=("password",),
+        methods=tuple(OPENED),
         audit=(new_audit_id(),),
         issued_at=now,
         expires_at=now + timedelta(seconds=cloud.config.token_seconds),
@@ -232,7 +234,7 @@ def new_session(cloud: Cloud, user: User) -> Token:
 def verified(token: Token) -> Token:
     """The same session, in which the second factor was shown."""
     audit = (new_audit_id(), token.audit[-1])
-    return msgspec.structs.replace(token, methods=("password", SHOWN), audit=audit)
+    return msgspec.structs.replace(token, methods=(*OPENED, SHOWN), audit=audit)
 
 
 async def end(request: Request, session: Session) -> None:

@@ -8,6 +8,7 @@ import msgspec
 
 from pileus.core.caller import MANAGER, Caller
 from pileus.core.cloud import Cloud, Look, kind_of
+from pileus.core.identity.authentication.credential_records import Credential
 from pileus.core.identity.records import User
 from pileus.faces.cloudstack.catalogue import CATALOGUE, Catalogued
 from pileus.faces.cloudstack.params import Params, Sent
@@ -30,6 +31,8 @@ class Call:
         self.request, self.command, self.sent = request, command, sent
         self.user, self.caller, self.account = user, caller, account
         """`account` is the caller's own, whatever project it acts in."""
+        self.pair: Credential | None = None
+        """With which the request is signed; None: it came by a session."""
         self.role = role_of(caller)
         """CloudStack's role type: of the account's role, as far as the core goes along."""
         self.allowed: Callable[[Command], bool] = lambda each: each.allows(self.role)

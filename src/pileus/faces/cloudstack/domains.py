@@ -49,6 +49,8 @@ class ListDomains(Listing):
     level: int | None = param("level", "list those so far below ROOT", default=None)
     details: tuple[str, ...] = param("details", "what to show: all, resource or min", default=())
     all: bool = param("listall", "list all that the caller may see", default=False)
+    icon: bool = param("showicon", "show the icon of each", default=False)
+    tag: str = param("tag", "of the limits by tags show those by this one", default="")
 
 
 class ListChildren(Listing):
@@ -58,6 +60,7 @@ class ListChildren(Listing):
     name: str = param("name", "list by a part of the name", default="")
     recursive: bool = param("isrecursive", "all below it, not only the next level", default=False)
     all: bool = param("listall", "as if isrecursive had not been said", default=False)
+    icon: bool = param("showicon", "show the icon of each", default=False)
 
 
 class Tree:
@@ -111,7 +114,7 @@ async def domains_shown(call: Call, look: Look, found: Sequence[Domain]) -> list
 
 async def used(call: Call, look: Look, found: Sequence[Domain]) -> dict[UUID, dict[str, Any]]:
     """Limits and counts by domain, unless the caller wants the least."""
-    return {} if least(call) else await limits.fields_of_domains(look, [domain.id for domain in found])
+    return {} if least(call) else await limits.fields_of_domains(call, look, [domain.id for domain in found])
 
 
 def least(call: Call) -> bool:
@@ -173,7 +176,7 @@ async def move(call: Call, params: MoveDomain) -> Domain:
     return await domain_tree.move(call.cloud, call.caller, params.id, params.parent)
 
 
-@command("listDomains", params=ListDomains, ignored=("tag",))
+@command("listDomains", params=ListDomains)
 async def listing(call: Call, params: ListDomains) -> Listed[Domain]:
     """Lists domains: the caller's, or with listall also those below it."""
     if not DETAIL_WORDS.issuperset(params.details):

@@ -50,6 +50,8 @@ TYPES: Mapping[tuple[str, str], str] = {
     ("pod", "create"): "POD.CREATE",
     ("pod", "update"): "POD.EDIT",
     ("pod", "delete"): "POD.DELETE",
+    ("icon", "create"): "UPLOAD.RESOURCE.ICON",
+    ("icon", "delete"): "DELETE.RESOURCE.ICON",
     ("volume_kind", "create"): "DISK.OFFERING.CREATE",
     ("volume_kind", "update"): "DISK.OFFERING.EDIT",
     ("volume_kind", "delete"): "DISK.OFFERING.DELETE",

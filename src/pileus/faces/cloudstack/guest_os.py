@@ -35,6 +35,7 @@ class ListCategories(Listing):
     id: UUID | None = param("id", "list by id", default=None)
     name: str = param("name", "list by name", default="")
     featured: bool | None = param("isfeatured", "list those that are featured, or not", default=None)
+    icon: bool = param("showicon", "show the icon of each", default=False)
 
 
 def type_id(name: str) -> UUID:

@@ -37,6 +37,7 @@ class ListZones(ById):
     ids: tuple[UUID, ...] = param("ids", "list by several ids", default=())
     available: bool | None = param("available", "true: also zones that are disabled", default=None)
     tags: Rows = param("tags", "list what has these tags", default=())
+    icon: bool = param("showicon", "show the icon of each", default=False)
 
 
 class ListPods(InZone):

@@ -1,4 +1,5 @@
-"""Limits of accounts, projects and domains: the core's quota under CloudStack's names and numbers."""
+"""Limits of accounts, projects and domains: the core's quota under CloudStack's names and numbers; those of machines also
+by the tags that their offerings demand of a host."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -38,6 +39,10 @@ LIMITS: Mapping[str, str] = {
 are counted."""
 PREFIXES = {"user_vm": "vm", "public_ip": "ip"}
 """Of fields; of other kinds their name without the underscore."""
+HOST_TAGGED = ("user_vm", "cpu", "memory", "gpu")
+"""Kinds that are also limited by the tags of offerings; of GPUs 0 are counted."""
+STORAGE_TAGGED = ("volume", "primary_storage")
+"""Kinds that CloudStack limits by the tags of disk offerings, which have none here."""
 Numbers = Mapping[str, tuple[int, int]]
 
 
@@ -52,11 +57,13 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
 class ListLimits(ProjectListing):
     type: int | None = param("resourcetype", "number of the kind of resource", default=None)
     type_name: str = param("resourcetypename", "name of the kind of resource", default="")
+    tag: str = param("tag", "list the limits by this tag only, beside those without one", default="")
 
 
 class UpdateLimit(Placed):
     type: int = param("resourcetype", "number of the kind of resource")
     max: int | None = param("max", "the limit; -1, or none: unlimited", default=None)
+    tag: str = param("tag", "the tag of offerings whose machines are limited; of all by default", default="")
 
 
 class Recount(Params):
@@ -64,6 +71,7 @@ class Recount(Params):
     account: str = param("account", "count what this account has", default="")
     project: UUID | None = param("projectid", "count what this project has", default=None)
     type: int | None = param("resourcetype", "number of the kind of resource; all by default", default=None)
+    tag: str = param("tag", "count what has this tag only", default="")
 
 
 def kinds() -> dict[str, int]:
@@ -81,18 +89,32 @@ def kind_of(number: int) -> str:
     )
 
 
-async def fields_of(look: Look, project: UUID) -> dict[str, Any]:
+def tags_of(call: Call, tag: str = "") -> tuple[str, ...]:
+    """Those by which the operator has limits counted, or that one of them."""
+    return tuple(
+        each for each in sorted(set(call.cloud.config.resource_limit_host_tags)) if tag in ("", each)
+    )
+
+
+def tags_shown(call: Call) -> tuple[str, ...]:
+    """Those that the answer shows: a list may be asked for one."""
+    return tags_of(call, call.sent.get("tag", "") if call.command.entry.list else "")
+
+
+async def fields_of(call: Call, look: Look, project: UUID) -> dict[str, Any]:
     """vmlimit, vmtotal, vmavailable and the like, of an account or a project."""
-    return limit_fields(await quota.usages(look.rows, project))
+    tags = tags_shown(call)
+    return limit_fields(await quota.usages(look.rows, project, tags), tags)
 
 
-async def fields_of_domains(look: Look, keys: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
+async def fields_of_domains(call: Call, look: Look, keys: Sequence[UUID]) -> dict[UUID, dict[str, Any]]:
     """The same, by domain."""
-    found = await domain_limits.usages(look, keys)
-    return {key: limit_fields(numbers) for key, numbers in found.items()}
+    tags = tags_shown(call)
+    found = await domain_limits.usages(look, keys, tags)
+    return {key: limit_fields(numbers, tags) for key, numbers in found.items()}
 
 
-def limit_fields(numbers: Numbers) -> dict[str, Any]:
+def limit_fields(numbers: Numbers, tags: Sequence[str]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for name in kinds():
         prefix = PREFIXES.get(name, name.replace("_", ""))
@@ -101,12 +123,29 @@ def limit_fields(numbers: Numbers) -> dict[str, Any]:
         made[f"{prefix}limit"] = "Unlimited" if unlimited else str(limit)
         made[f"{prefix}total"] = used
         made[f"{prefix}available"] = "Unlimited" if unlimited else str(max(0, limit - used))
+    return made | ({"taggedresources": tagged_fields(numbers, tags)} if tags else {})
+
+
+def tagged_fields(numbers: Numbers, tags: Sequence[str]) -> list[dict[str, Any]]:
+    made = []
+    for tag in tags:
+        for name in HOST_TAGGED:
+            used, limit = of_kind(numbers, name, tag)
+            left = UNLIMITED if limit == UNLIMITED else limit - used
+            shown = {"resourcetype": kinds()[name], "resourcetypename": name, "tag": tag}
+            made.append({**shown, "limit": limit, "total": used, "available": left})
     return made
 
 
-def of_kind(numbers: Numbers, name: str) -> tuple[int, int]:
+def resource_of(name: str, tag: str = "") -> str:
+    """The core's word; empty for what it does not limit."""
+    resource = LIMITS.get(name, "")
+    return quota.tagged(resource, tag) if resource and tag else resource
+
+
+def of_kind(numbers: Numbers, name: str, tag: str = "") -> tuple[int, int]:
     """(used, limit)."""
-    return numbers.get(LIMITS.get(name, ""), (0, UNLIMITED))
+    return numbers.get(resource_of(name, tag), (0, UNLIMITED))
 
 
 async def holder(
@@ -135,15 +174,24 @@ async def of_project(look: Look, project: UUID) -> Holder:
     return Holder(project=project, shown=(await owners.shown(look, [project])).get(project, {}))
 
 
-async def numbers_of(look: Look, who: Holder) -> Numbers:
+async def numbers_of(look: Look, who: Holder, tags: Sequence[str]) -> Numbers:
     if who.domain is not None:
-        return (await domain_limits.usages(look, [who.domain]))[who.domain]
+        return (await domain_limits.usages(look, [who.domain], tags))[who.domain]
     assert who.project is not None
-    return await quota.usages(look.rows, who.project)
+    return await quota.usages(look.rows, who.project, tags)
 
 
-def view(name: str, who: Holder, limit: int) -> dict[str, Any]:
-    return {"resourcetype": str(kinds()[name]), "resourcetypename": name, "max": limit, **who.shown}
+def view(name: str, who: Holder, limit: int, tag: str = "") -> dict[str, Any]:
+    found = {"resourcetype": str(kinds()[name]), "resourcetypename": name, "max": limit, **who.shown}
+    return found | ({"tag": tag} if tag else {})
+
+
+def refuse_untaggable(name: str, tag: str, what: str) -> None:
+    """Raises ApiError 431."""
+    if tag and name not in (*HOST_TAGGED, *STORAGE_TAGGED):
+        raise ApiError(
+            PARAMETER, f"Resource {what} with a tag is not supported for resource type {kinds()[name]}"
+        )
 
 
 @command("listResourceLimits", params=ListLimits, ignored=("id",))
@@ -159,19 +207,21 @@ async def limits(call: Call, params: ListLimits) -> Listed[Any]:
         )  # who may not look at a domain gets the own limits, as in CloudStack
         who = await holder(call, look, account=params.account, domain=domain, project=params.project)
         who = who or await of_project(look, call.account)
-        numbers = await numbers_of(look, who)
-    made = [
-        view(name, who, of_kind(numbers, name)[1])
-        for name, number in kinds().items()
-        if params.type in (None, number) and params.type_name.lower() in ("", name)
-    ]
+        tags = tags_of(call, params.tag)
+        numbers = await numbers_of(look, who, tags)
+    made = []
+    for name, number in kinds().items():
+        if params.type in (None, number) and params.type_name.lower() in ("", name):
+            shown = ("", *tags) if name in HOST_TAGGED else ("",)
+            made += [view(name, who, of_kind(numbers, name, tag)[1], tag) for tag in shown]
     return cut(made, params)
 
 
 @command("updateResourceLimit", params=UpdateLimit)
 async def update(call: Call, params: UpdateLimit) -> Shown:
-    """Sets a limit of an account, a project or a domain."""
+    """Sets a limit of an account, a project or a domain; of machines also by a tag of their offerings."""
     name = kind_of(params.type)
+    refuse_untaggable(name, params.tag, "limit")
     limit = UNLIMITED if params.max is None else params.max
     async with call.cloud.view() as look:
         who = await holder(call, look, account=params.account, domain=params.domain, project=params.project)
@@ -183,7 +233,9 @@ async def update(call: Call, params: UpdateLimit) -> Shown:
         raise Forbidden(
             "Cannot update resource limit for ROOT domain, permission denied; limit those below it."
         )
-    resource = LIMITS.get(name, "")
+    resource = resource_of(name, params.tag)
+    if params.tag and (name not in HOST_TAGGED or not tags_of(call, params.tag)):
+        resource = ""
     charged = resource if who.domain is not None or resource != PROJECTS else ""
     if charged and who.domain is not None:
         await domain_limits.change(call.cloud, call.caller, who.domain, {charged: limit})
@@ -191,30 +243,33 @@ async def update(call: Call, params: UpdateLimit) -> Shown:
         await core.delegate(call.cloud, call.caller, who.project, {charged: limit})
     elif limit != UNLIMITED:
         raise ApiError(
-            PARAMETER, f"There is nothing here that a limit of {name} would limit; leave max out, or send -1."
+            PARAMETER,
+            f"There is nothing here that a limit of {name}{f' with the tag {params.tag}' if params.tag else ''} "
+            "would limit; leave max out, or send -1.",
         )
-    return Shown(view(name, who, limit))
+    return Shown(view(name, who, limit, params.tag))
 
 
 @command("updateResourceCount", params=Recount)
 async def recount(call: Call, params: Recount) -> Listed[Any]:
     """Counts anew what an account, a project or a domain has, and corrects what is recorded."""
     wanted = list(kinds()) if params.type is None else [kind_of(params.type)]
+    if params.type is not None:
+        refuse_untaggable(wanted[0], params.tag, "count")
+    tags = tags_of(call, params.tag)
     async with call.cloud.view() as look:
         who = await holder(call, look, account=params.account, domain=params.domain, project=params.project)
     assert who is not None
     if who.domain is not None:
-        counted = await uses.recount_domain(call.cloud, call.caller, who.domain)
+        counted = await uses.recount_domain(call.cloud, call.caller, who.domain, tags)
     else:
         assert who.project is not None
         counted = await uses.recount_project(call.cloud, call.caller, who.project)
-    shown = [
-        {
-            "resourcetype": str(kinds()[name]),
-            "resourcetypename": name,
-            "resourcecount": counted.get(LIMITS.get(name, ""), 0),
-            **who.shown,
-        }
-        for name in wanted
-    ]
+    shown = []
+    for name in wanted:
+        without = () if params.tag and name in (*HOST_TAGGED, *STORAGE_TAGGED) else ("",)
+        for tag in (*without, *(tags if name in HOST_TAGGED else ())):
+            count = {"resourcetypename": name, "resourcecount": counted.get(resource_of(name, tag), 0)}
+            kept = {"tag": tag} if tag else {}
+            shown.append({"resourcetype": str(kinds()[name]), **count, **kept, **who.shown})
     return Listed(shown, len(shown))

@@ -72,6 +72,7 @@ class ListNetworks(TaggedListing):
     )
     vlan: str = param("vlan", "list by VLAN", default="")
     count_only: bool = param("retrieveonlyresourcecount", "tell only how many there are", default=False)
+    icon: bool = param("showicon", "show the icon of each", default=False)
 
 
 class OnNetwork(Params):
@@ -90,7 +91,7 @@ class RestartNetwork(OnNetwork):
     redundant: bool = param("makeredundant", "routers here have no second one to be made", default=False)
 
 
-@command("listNetworks", params=ListNetworks, ignored=("showicon",))
+@command("listNetworks", params=ListNetworks)
 async def listing(call: Call, params: ListNetworks) -> Listed[Network]:
     """Lists networks: the caller's own, and those that are shared with it."""
     skip, limit = window(params)

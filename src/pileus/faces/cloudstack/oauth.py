@@ -151,7 +151,9 @@ async def enter(request: Request, sent: Sent) -> Bare:
 def refusal(error: Unauthenticated | Forbidden) -> ApiError:
     """Says no more than that it did not work, but for what the login page's user can change."""
     text = error.public if isinstance(error, Unauthenticated) else "The account may not log in."
-    return ApiError(ACCOUNT, text, exception="CloudAuthenticationException")
+    made = ApiError(ACCOUNT, text, exception="CloudAuthenticationException")
+    made.private = error.private or error.public
+    return made
 
 
 ANONYMOUS |= {"listOauthProvider": listed, "verifyOAuthCodeAndGetUser": verified, "oauthlogin": enter}

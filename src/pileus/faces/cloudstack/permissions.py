@@ -1,4 +1,4 @@
-"""Whether a caller may call a command: by its account's role, and inside a project by its project role.
+"""Whether a caller may call a command: by its account's role, its key pair's rules, and inside a project its project role.
 
 The first rule that fits decides, then what the role's type may call by default. What was made of a role is kept until
 identity changes.
@@ -119,6 +119,8 @@ async def admit(call: Call) -> None:
     if not permissions.allows(call.command):
         role = permissions.role
         raise Unavailable(call.name, name, f"role {role.name} ({'enabled' if role.enabled else 'disabled'})")
+    if call.pair is not None and call.pair.rules:
+        narrow_to_pair(call, call.pair.rules, name)
     if rules is not None:
         narrow(call, rules)
 
@@ -163,6 +165,14 @@ async def project_rules(call: Call, look: Look) -> Sequence[Rule] | None:
     if await authority.manages(look, call.caller, project.domain):
         return None
     return await project_roles.rules(look, project.id, held.role)
+
+
+def narrow_to_pair(call: Call, rules: Sequence[Rule], account: str) -> None:
+    """Raises Unavailable (432). What no rule of a key pair fits is denied."""
+    by_role = call.allowed
+    call.allowed = lambda command: by_role(command) and decide(rules, command.name) is True
+    if not call.allowed(call.command):
+        raise Unavailable(call.name, account, "the rules of the key pair")
 
 
 def narrow(call: Call, rules: Iterable[Rule]) -> None:

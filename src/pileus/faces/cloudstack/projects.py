@@ -60,6 +60,7 @@ class ListProjects(OwnedListing):
     username: str = param("username", "list those of a user; needs domainid", default="")
     details: tuple[str, ...] = param("details", "what is shown: all, resource or min", default=())
     tags: Rows = param("tags", "list what has these tags, as tags[0].key=&tags[0].value=", default=())
+    icon: bool = param("showicon", "show the icon of each", default=False)
 
 
 def part_of(text: str) -> Part:
@@ -85,15 +86,15 @@ async def projects_shown(call: Call, look: Look, projects: Sequence[Project]) ->
             "tags": [],
             "owner": await owners_shown(look, await project_members.of(look, project.id)),
             **places[project.domain],
-            **(await limits_of(look, project.id) if full else {}),
+            **(await limits_of(call, look, project.id) if full else {}),
         }
         for project in projects
     ]
 
 
-async def limits_of(look: Look, project: UUID) -> dict[str, Any]:
+async def limits_of(call: Call, look: Look, project: UUID) -> dict[str, Any]:
     """Without those of projects, which a project has none of."""
-    fields = await limits.fields_of(look, project)
+    fields = await limits.fields_of(call, look, project)
     return {name: value for name, value in fields.items() if name not in NOT_OF_PROJECTS}
 
 

@@ -108,12 +108,14 @@ async def come_back(request: Request, response: str, state: str) -> Response:
 
 
 def refusal(error: CoreError) -> ApiError:
-    """In the same words for every cause."""
-    return ApiError(
+    """In the same words for every cause, which is for the log alone."""
+    made = ApiError(
         ACCOUNT,
         "Failed to log in by SAML. Please log in again, and let your administrator authorize you for it.",
         exception="CloudAuthenticationException",
     )
+    made.private = error.private or error.public
+    return made
 
 
 async def sign_off(request: Request, sent: Sent) -> Response:

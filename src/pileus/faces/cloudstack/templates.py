@@ -41,6 +41,7 @@ class ListTemplates(TaggedListing):
     ready: bool | None = param("isready", "list those that are ready, or not", default=None)
     hypervisor: str = param("hypervisor", "list by hypervisor", default="")
     category: UUID | None = param("oscategoryid", "list by category of operating system", default=None)
+    icon: bool = param("showicon", "show the icon of each", default=False)
 
 
 class Described(Placed):

@@ -1,4 +1,4 @@
-"""API keys of users: the pair that each may have, and further ones with names and dates."""
+"""API keys of users: the pair that each may have, and further ones with names, dates and rules."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,13 +9,13 @@ from pileus.core.cloud import Look
 from pileus.core.errors import NotFound
 from pileus.core.identity.authentication import api_keys, credentials
 from pileus.core.identity.authentication.api_keys import NewPair
-from pileus.core.identity.authentication.credential_records import CLOUDSTACK, Credential
+from pileus.core.identity.authentication.credential_records import CLOUDSTACK, Credential, KeyRule
 from pileus.core.identity.authentication.credentials import KeyPair
 from pileus.core.identity.authorization import authority
 from pileus.core.identity.records import Project, User
 from pileus.core.identity.tenancy import account_types, account_users
 from pileus.core.listing import page
-from pileus.faces.cloudstack import owners
+from pileus.faces.cloudstack import key_rules, owners
 from pileus.faces.cloudstack.commands import Call, Done, Listed, Shown, command
 from pileus.faces.cloudstack.errors import PARAMETER, ApiError
 from pileus.faces.cloudstack.paging import window
@@ -35,7 +35,12 @@ class RegisterKeys(OnUser):
     description: str = param("description", "what the further pair is for", default="", length=1024)
     starts_at: datetime | None = param("startdate", "from when the further pair is good", default=None)
     ends_at: datetime | None = param("enddate", "until when the further pair is good", default=None)
-    rules: Rows = param("rules", "not supported: a pair may do what its user may", default=())
+    rules: Rows = param(
+        "rules",
+        "what the further pair may call, in order, as rules[0].rule=list*&rules[0].permission=allow; "
+        "all that its user may, when there are none",
+        default=(),
+    )
 
 
 class ListKeys(Listing):
@@ -52,18 +57,17 @@ class OnPair(Params):
 
 @command("registerUserKeys", params=RegisterKeys)
 async def register(call: Call, params: RegisterKeys) -> Shown:
-    """Makes a pair of API keys: the user's own in place of the one before, or a further one with a name."""
-    if params.rules:
-        raise ApiError(
-            PARAMETER, "Rules of key pairs are not supported; give the user's account a role instead."
-        )
-    if not params.name:
-        if params.starts_at or params.ends_at or params.description:
-            raise ApiError(PARAMETER, "Only a further pair has dates and a description; give it a name.")
+    """Makes a pair of API keys: the user's own in place of all before, or a further one with a name, dates or rules."""
+    rules = key_rules.read(params.rules)
+    further = params.name or params.description or params.starts_at or params.ends_at or rules
+    if further or key_rules.narrow(call):
+        await key_rules.refuse_more(call, params.user, rules)
+    if not further:
         pair = await credentials.renew(call.cloud, call.caller, params.user)
         return Shown(plain(pair))
     want = NewPair(
-        name=params.name,
+        name=params.name or f"{params.user} - API key pair",
+        rules=rules,
         description=params.description,
         starts_at=params.starts_at,
         ends_at=params.ends_at,
@@ -79,6 +83,11 @@ def plain(pair: KeyPair) -> dict[str, Any]:
 async def keys(call: Call, params: OnUser) -> Shown:
     """Shows the API keys of a user."""
     pair, taken = await api_keys.show(call.cloud, call.caller, params.user)
+    if call.pair is not None and call.pair.user == params.user:
+        pair = api_keys.opened(call.cloud, call.pair)
+    elif pair is not None:
+        async with call.cloud.view() as look:
+            pair = pair if await key_rules.visible(call, look, [pair.credential]) else None
     return Shown({**(plain(pair) if pair else {}), "apikeyaccess": taken})
 
 
@@ -88,14 +97,16 @@ async def listing(call: Call, params: ListKeys) -> Listed[Any]:
     async with call.cloud.view() as look:
         if params.id is not None or params.key:
             found = await api_keys.find(look, call.caller, id=params.id, key=params.key)
-            return Listed(await pairs_shown(call, look, [found]), 1)
+            await key_rules.refuse_hidden(call, look, found)
+            return Listed(await pairs_shown(call, look, [found], params.permissions), 1)
         where = [eq("user", await holders(call, look, params))]
         if params.keyword:
             text = f"%{literal(params.keyword)}%"
             where.append(any_of(like("name", text), like("description", text)))
         skip, limit = window(params)
         shown = await page(look, Credential, *where, skip=skip, limit=limit, kind=CLOUDSTACK)
-        return Listed(await pairs_shown(call, look, shown.items), shown.total)
+        seen = await key_rules.visible(call, look, shown.items)
+        return Listed(await pairs_shown(call, look, seen, params.permissions), shown.total)
 
 
 async def holders(call: Call, look: Look, params: ListKeys) -> tuple[UUID, ...]:
@@ -121,7 +132,9 @@ async def holders(call: Call, look: Look, params: ListKeys) -> tuple[UUID, ...]:
     )
 
 
-async def pairs_shown(call: Call, look: Look, found: Sequence[Credential]) -> list[dict[str, Any]]:
+async def pairs_shown(
+    call: Call, look: Look, found: Sequence[Credential], permissions: bool
+) -> list[dict[str, Any]]:
     people = {user.id: user for user in await look.list(User, id=tuple({each.user for each in found}))}
     held = {user.id: user.account or user.default_project for user in people.values()}
     accounts = {
@@ -130,6 +143,7 @@ async def pairs_shown(call: Call, look: Look, found: Sequence[Credential]) -> li
     of = {user: accounts[key] for user, key in held.items() if key in accounts}
     roles = await role_fields(look, of, await account_types.of_users(look, [*people.values()]))
     places = await owners.domains_shown(look, {user.domain for user in people.values()})
+    rules = await key_rules.rules_of(call, look, found) if permissions else {}
     made = []
     for each in found:
         user = people[each.user]
@@ -150,6 +164,7 @@ async def pairs_shown(call: Call, look: Look, found: Sequence[Credential]) -> li
                 "accountid": account.id if account else None,
                 "accountname": account.name if account else None,
                 "state": "EXPIRED" if expired else "ENABLED",
+                "permissions": [rule_shown(rule) for rule in rules[each.id]] if permissions else None,
                 **role,
                 **places[user.domain],
             }
@@ -166,10 +181,17 @@ async def delete(call: Call, params: OnPair) -> Done:
 
 @command("listUserKeyRules", params=OnPair, key="keypermission")
 async def rules(call: Call, params: OnPair) -> Listed[Any]:
-    """Lists the rules of a pair: there are none of its own, for it may do what its user may."""
+    """Lists what a pair may call, in order: its rules, or of a pair without rules those of its user's role."""
     async with call.cloud.view() as look:
         try:
-            await api_keys.find(look, call.caller, id=params.id)
+            pair = await api_keys.find(look, call.caller, id=params.id)
         except NotFound as error:
             raise ApiError(PARAMETER, "Could not complete request.") from error
-    return Listed([], 0)
+        await key_rules.refuse_hidden(call, look, pair)
+        shown = [rule_shown(rule) for rule in (await key_rules.rules_of(call, look, [pair]))[pair.id]]
+    return Listed(shown, len(shown))
+
+
+def rule_shown(rule: KeyRule) -> dict[str, Any]:
+    found = {"rule": rule.rule, "permission": "allow" if rule.allow else "deny"}
+    return found | ({"description": rule.description} if rule.description else {})

@@ -18,7 +18,7 @@ from pileus.core.identity.tenancy.accounts import NewUser
 from pileus.core.identity.tenancy.tenancy_records import AccountRole, RoleType
 from pileus.core.listing import page
 from pileus.core.together import together
-from pileus.faces.cloudstack import owners
+from pileus.faces.cloudstack import key_rules, owners
 from pileus.faces.cloudstack.account_names import account_id
 from pileus.faces.cloudstack.commands import Call, Done, Listed, command, view
 from pileus.faces.cloudstack.errors import PARAMETER, ApiError, invalid, invalid_id
@@ -89,6 +89,7 @@ class ListUsers(OwnedListing):
     type: int | None = param("accounttype", "0: users, 1: administrators, 2: of domains", default=None)
     key_access: str = param("apikeyaccess", "list by whether API keys are taken", default="")
     source: str = param("usersource", "list by where the password is checked", default="")
+    icon: bool = param("showicon", "show the icon of each", default=False)
 
 
 def state(record: User | Project) -> str:
@@ -205,6 +206,8 @@ async def update(call: Call, params: UpdateUser) -> User:
     """Changes a user: names, address, password, API keys."""
     if (params.key is None) != (params.secret is None):
         raise ApiError(PARAMETER, "Please provide a userApiKey/userSecretKey pair")
+    if params.key is not None:
+        key_rules.refuse_setting(call)
     access = key_access_named(call, params.key_access) if params.key_access else None
     if params.key_access:
         call.caller.require_admin("updateUser with apikeyaccess")

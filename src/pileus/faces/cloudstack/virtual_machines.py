@@ -81,6 +81,7 @@ class ListServers(TaggedListing):
     user: UUID | None = param("userid", "list by the user that made it", default=None)
     details: tuple[str, ...] = param("details", "what to show; min: without networks and groups", default=())
     user_data: bool = param("userdata", "whether to show the user data", default=False)
+    icon: bool = param("showicon", "show the icon of each", default=False)
 
 
 class OnServer(Params):

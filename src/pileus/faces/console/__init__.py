@@ -8,6 +8,8 @@ from pileus.faces.console import (
     federation,
     keys,
     operations,
+    pages,
+    password_resets,
     quota,
     registrations,
     screens,
@@ -27,6 +29,7 @@ __all__ = [
     "keys",
     "mount",
     "operations",
+    "password_resets",
     "quota",
     "registrations",
     "simulation",
@@ -37,5 +40,5 @@ __all__ = [
 def mount(kernel: Kernel) -> None:
     """What is not declared operations: screens and WebSockets."""
     screens.mount(kernel)
-    registrations.mount(kernel)
+    pages.mount(kernel)
     events.mount(kernel)

@@ -84,6 +84,7 @@ def asked(found: Findings, action: Mapping[str, str]) -> dict[str, Any]:
             "name": found.user.name,
             "domain": found.user.domain,
             "problems": list(found.problems),
+            "notes": list(found.notes),
         },
         "action": action,
         "object": thing_view(found.thing),

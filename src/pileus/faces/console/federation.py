@@ -8,7 +8,7 @@ from msgspec import Meta
 from pileus.core.errors import Invalid
 from pileus.core.identity.federation import providers
 from pileus.core.identity.federation.federation_records import IdentityProvider
-from pileus.core.identity.federation.providers import OpenIdSettings, SamlSettings
+from pileus.core.identity.federation.providers import Opaque, OpenIdSettings, SamlSettings
 from pileus.faces.console.service import SERVICE
 from pileus.faces.wire import Request
 from pileus.workflows import federated_login
@@ -24,6 +24,7 @@ class Openid(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     secret: str = ""
     scopes: tuple[str, ...] = ("openid", "email", "profile")
     audiences: tuple[str, ...] = ()
+    opaque_tokens: Opaque = "introspection"
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,6 +1,5 @@
-"""Accounts that visitors make for themselves: the page, what it sends, and what operators decide."""
+"""Accounts that visitors make for themselves: what the page sends, and what operators decide."""
 
-from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -11,12 +10,10 @@ from pileus.core.errors import Invalid
 from pileus.core.identity.domains import ROOT
 from pileus.core.identity.tenancy import registrations as core
 from pileus.core.identity.tenancy.registration_records import Invitation, Registration, RegistrationState
+from pileus.faces.console import pages
 from pileus.faces.console.service import SERVICE
-from pileus.faces.wire import Kernel, Request, Response
+from pileus.faces.wire import Request
 
-PATH = "/console/register"
-PAGE = Path(__file__).parent / "static" / "register.html"
-POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'"
 READ, DECIDE = "console:registrations:read", "console:registrations:decide"
 Text = Annotated[str, Meta(max_length=255)]
 ASKED = "If this address can be used, a letter is on its way to it; follow the link in it."
@@ -37,8 +34,17 @@ class Confirm(msgspec.Struct, frozen=True, kw_only=True):
     name: Text = ""
 
 
+class Approve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: Text = ""
+    """Another than was asked for, where that is taken meanwhile."""
+
+
 class Refuse(msgspec.Struct, frozen=True, kw_only=True):
     reason: Annotated[str, Meta(min_length=1, max_length=1000)]
+
+
+class Invited(msgspec.Struct, frozen=True, kw_only=True):
+    token: Text
 
 
 class Invite(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,37 +56,18 @@ class StateQuery(msgspec.Struct, frozen=True, kw_only=True):
     state: str = ""
 
 
-def mount(kernel: Kernel) -> None:
-    kernel.mount(PATH, page)
-
-
-async def page(request: Request) -> Response:
-    """What letters link to; tokens stand behind the `#`, which browsers send nowhere."""
-    headers = {
-        "content-security-policy": POLICY,
-        "cache-control": "no-store",
-        "referrer-policy": "no-referrer",
-        "x-frame-options": "DENY",
-    }
-    return Response(200, PAGE.read_bytes(), headers, "text/html; charset=utf-8")
-
-
-def address(request: Request) -> str:
-    """Of the page, as letters name it: as configured, whatever host a request names."""
-    return f"{request.cloud.config.url.rstrip('/')}{PATH}"
-
-
 @SERVICE.operation("GET", "/registration", public=True)
 async def mode(request: Request) -> dict[str, Any]:
-    """Whether, and how, visitors may register."""
-    return {"registration": request.cloud.config.registration}
+    """Whether, and how, visitors may register, and what is demanded of their passwords."""
+    config = request.cloud.config
+    return {"registration": config.registration, "password_rules": config.password_regex_description}
 
 
 @SERVICE.operation("POST", "/registrations", public=True, body=Register, status=202)
 async def register(request: Request, body: Register) -> dict[str, Any]:
     """The same answer whatever is known of the name and the address."""
     want = core.Register(**msgspec.structs.asdict(body))
-    await core.register(request.cloud, want, address(request), source=request.client)
+    await core.register(request.cloud, want, pages.address(request, pages.REGISTER), source=request.client)
     return {"message": ASKED}
 
 
@@ -98,15 +85,23 @@ async def list_all(request: Request, query: StateQuery) -> dict[str, Any]:
     return {"registrations": [view(each) for each in found]}
 
 
-@SERVICE.operation("POST", "/registrations/{registration}/approve", policy=DECIDE)
-async def approve(request: Request, registration: UUID) -> dict[str, Any]:
-    return {"registration": view(await core.approve(request.cloud, request.caller, registration))}
+@SERVICE.operation("POST", "/registrations/{registration}/approve", policy=DECIDE, body=Approve)
+async def approve(request: Request, registration: UUID, body: Approve) -> dict[str, Any]:
+    held = await core.approve(request.cloud, request.caller, registration, name=body.name)
+    return {"registration": view(held)}
 
 
 @SERVICE.operation("POST", "/registrations/{registration}/refuse", policy=DECIDE, body=Refuse)
 async def refuse(request: Request, registration: UUID, body: Refuse) -> dict[str, Any]:
     held = await core.refuse(request.cloud, request.caller, registration, body.reason)
     return {"registration": view(held)}
+
+
+@SERVICE.operation("POST", "/invitations/check", public=True, body=Invited)
+async def check_invitation(request: Request, body: Invited) -> dict[str, Any]:
+    """For whom an invitation is, before a form is filled in for nothing."""
+    held = await core.invited(request.cloud, body.token)
+    return {"email": held.email, "expires_at": held.expires_at}
 
 
 @SERVICE.operation("GET", "/invitations", policy=READ)
@@ -117,7 +112,8 @@ async def list_invitations(request: Request) -> dict[str, Any]:
 
 @SERVICE.operation("POST", "/invitations", policy=DECIDE, body=Invite, status=201)
 async def invite(request: Request, body: Invite) -> dict[str, Any]:
-    made = await core.invite(request.cloud, request.caller, body.email, address(request), body.domain or ROOT)
+    page = pages.address(request, pages.REGISTER)
+    made = await core.invite(request.cloud, request.caller, body.email, page, body.domain or ROOT)
     return {"invitation": invitation_view(made)}
 
 

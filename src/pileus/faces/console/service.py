@@ -5,9 +5,11 @@ import msgspec
 from pileus.core import tickets
 from pileus.core.caller import Caller
 from pileus.core.errors import Unauthenticated
+from pileus.core.identity.authentication import client_certificates
 from pileus.core.identity.authorization import access
 from pileus.core.identity.authorization.access import Session
 from pileus.faces.wire import Request, Service
+from pileus.faces.wire.certificates import presented
 
 FACE, PREFIX = "console", "/console"
 ADMIN = "role:admin"
@@ -46,6 +48,7 @@ async def authenticate(request: Request) -> Caller:
     ticket = request.query.get("ticket", "") if request.path in TICKETED and request.method == "GET" else ""
     if text:
         found = await access.present(request.cloud, text)
+        client_certificates.require_holder(found.token.thumbprint, presented(request))
     elif ticket:
         found = await tickets.redeem(request.cloud, ticket, tickets.EVENTS)
     else:

@@ -11,10 +11,12 @@ import msgspec
 
 from pileus.core.caller import Caller
 from pileus.core.errors import CoreError, Forbidden, Invalid, Kind, NotFound, Unauthenticated
+from pileus.core.identity.authentication import client_certificates
 from pileus.core.identity.authentication.credential_records import AccessRule
 from pileus.core.identity.authorization import access
 from pileus.core.identity.authorization.access import Session
 from pileus.core.identity.delegation import access_rules
+from pileus.faces.wire.certificates import presented
 from pileus.faces.wire.errors import STATUS, WireError, status
 from pileus.faces.wire.request import Request
 from pileus.faces.wire.response import Response
@@ -44,6 +46,7 @@ async def authenticate(request: Request) -> Caller:
     if not text:
         raise Unauthenticated(UNAUTHENTICATED)
     found = await access.present(request.cloud, text, bound=True)
+    client_certificates.require_holder(found.token.thumbprint, presented(request))
     if found.access_rules is not None:
         require_fitting(request, found.access_rules)
     request.state["session"] = found

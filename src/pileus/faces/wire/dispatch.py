@@ -75,7 +75,7 @@ class Dispatcher:
     def decorate(self, request: Request) -> Mapping[str, str]:
         """Headers that every answer of the service carries, refusals too."""
         service = self.service
-        headers = {}
+        headers = {} if service.vary is None else {"vary": service.vary}
         if service.versions is not None:
             headers = service.versions.headers(request.version if request.version[0] else None)
         if service.request_id_header is not None:

@@ -15,6 +15,7 @@ from pileus.core.errors import CoreError, Invalid, Kind
 from pileus.faces.wire import routing
 from pileus.faces.wire.dispatch import Dispatcher
 from pileus.faces.wire.errors import Disconnected, ErrorForm, PlainErrors, WireError, WireKind
+from pileus.faces.wire.forwarding import Network, Proxies
 from pileus.faces.wire.policy import Enforcer
 from pileus.faces.wire.request import Receive, Request, Scope, Send
 from pileus.faces.wire.response import Response, Stream
@@ -88,7 +89,8 @@ class Nowhere:
 class Kernel:
     """The ASGI app. Services are read now: declare every operation before.
 
-    `policy_directory` may hold `<service>.yaml` or `.json` files with rules that replace the defaults.
+    `policy_directory` may hold `<service>.yaml` or `.json` files with rules that replace the defaults. Peers in
+    `trusted_proxies` are believed when they say for whom they ask.
     """
 
     def __init__(
@@ -101,10 +103,12 @@ class Kernel:
         max_body_bytes: int = 2 << 20,
         max_upload_bytes: int = 64 << 30,
         access_log: bool = True,
+        trusted_proxies: Iterable[Network] = (),
     ) -> None:
         self._cloud, self._site = cloud, site
         self._limits = (max_body_bytes, max_upload_bytes)
         self._access_log = access_log
+        self.proxies = Proxies(trusted_proxies)
         self._nowhere: Target = Nowhere()
         self._prefixes: routing.Prefixes[Target] = routing.Prefixes()
         self._sockets = Routes()
@@ -152,7 +156,8 @@ class Kernel:
         if kind == "http":
             await self._http(scope, receive, send)
         elif kind == "websocket":
-            await self._sockets.serve(scope, receive, send, cloud=self._cloud, site=self._site)
+            request = Request(scope, receive, cloud=self._cloud, site=self._site)
+            await self._sockets.serve(request, self.proxies, receive, send)
         elif kind == "lifespan":
             await lifespan(receive, send)
 
@@ -177,6 +182,7 @@ class Kernel:
                     "request",
                     id=request.id,
                     trace=trace.trace,
+                    client=request.client,
                     method=request.method,
                     path=request.path,
                     status=status,
@@ -203,6 +209,7 @@ class Kernel:
                 target = self._choose(request, routing.pieces(raw))
                 raise
             target = self._choose(request, parts)
+            request.settle(self.proxies)
             answer = await target.answer(request)
             return ready(request, target, answer)
         except Disconnected:

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from pileus.core.errors import Forbidden, Invalid, TooLarge, Unauthenticated
 from pileus.faces.wire.errors import Disconnected
+from pileus.faces.wire.forwarding import HOST, SCHEMES, Proxies, Reached
 from pileus.faces.wire.policy import Enforcer
 from pileus.faces.wire.query import Query, parse
 from pileus.faces.wire.versions import UNVERSIONED, Version
@@ -24,7 +25,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Authenticate = Callable[["Request"], Awaitable["Caller"]]
 
 REQUEST_ID = re.compile(r"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 
 
 class Request:
@@ -36,6 +36,7 @@ class Request:
         "_caller",
         "_granted",
         "_query",
+        "_reached",
         "_read",
         "_receive",
         "_whole",
@@ -78,6 +79,8 @@ class Request:
         self.headers: Mapping[str, str] = fold(scope["headers"])
         address = scope.get("client")
         self.client: str = address[0] if address else ""
+        """The address of who asks: the peer's, until `settle` finds that the peer asks for somebody else."""
+        self._reached: Reached | None = None
         self.version: Version = UNVERSIONED
         self.state: dict[str, Any] = {}
         self.authenticator: Authenticate | None = None
@@ -133,14 +136,19 @@ class Request:
     def base_url(self) -> str:
         """scheme://host[:port] as the client reached us."""
         if self._base is None:
-            self._base = self._reached()
+            self._base = self._address()
         return self._base
 
-    def _reached(self) -> str:
-        proto = self.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
-        scheme = proto if proto in ("http", "https") else self.scope.get("scheme", "http")
-        scheme = {"ws": "http", "wss": "https"}.get(scheme, scheme)
-        host = self.headers.get("host", "")
+    def settle(self, proxies: Proxies) -> None:
+        """Who asks, and how, when one of these proxies does it for somebody. Raises Invalid: see Proxies."""
+        self._reached = proxies.reached(self.client, self.headers)
+        if self._reached is not None:
+            self.client = self._reached.client
+
+    def _address(self) -> str:
+        said = self._reached or Reached(self.client)
+        scheme = said.scheme or SCHEMES.get(self.scope.get("scheme", "http"), "http")
+        host = said.host or self.headers.get("host", "")
         if not HOST.fullmatch(host):
             name, port = self.scope.get("server") or ("localhost", None)
             host = f"[{name}]" if ":" in name else name

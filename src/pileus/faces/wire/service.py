@@ -59,7 +59,8 @@ class Service:
 
     `strict_query` refuses unknown query parameters, always or from a version on. With `project_in_path` a
     first segment that is a project id is accepted and must be the caller's. `scopes`: by rule, the scopes of a token
-    (system, domain, project) with which it can hold; a rule without an entry holds with any.
+    (system, domain, project) with which it can hold; a rule without an entry holds with any. `vary`:
+    the request's headers on which answers depend, for caches on the way.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Service:
         strict_query: bool | Version = False,
         project_in_path: bool = False,
         request_id_header: str | None = None,
+        vary: str | None = None,
         max_body_bytes: int | None = None,
         max_upload_bytes: int | None = None,
     ) -> None:
@@ -90,6 +92,7 @@ class Service:
         self.strict_query = strict_query
         self.project_in_path = project_in_path
         self.request_id_header = request_id_header
+        self.vary = vary
         self.max_body_bytes = max_body_bytes
         self.max_upload_bytes = max_upload_bytes
         self.operations: list[Operation] = []

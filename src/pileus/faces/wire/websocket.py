@@ -1,14 +1,14 @@
 """WebSockets: the same request facts, then messages both ways."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 from urllib.parse import quote
 
 import structlog
 
 from pileus.core.errors import CoreError
 from pileus.faces.wire.errors import Disconnected, WireError
-from pileus.faces.wire.request import Receive, Request, Scope, Send
+from pileus.faces.wire.forwarding import Proxies
+from pileus.faces.wire.request import Receive, Request, Send
 from pileus.faces.wire.routing import Node, parameters, segments
 
 log = structlog.get_logger("pileus.wire")
@@ -85,12 +85,12 @@ class Routes:
             raise ValueError(f"WebSockets at {template} are served twice")
         node.leaf = (parameters(template), handler)
 
-    async def serve(self, scope: Scope, receive: Receive, send: Send, *, cloud: Any, site: Any) -> None:
-        request = Request(scope, receive, cloud=cloud, site=site)
+    async def serve(self, request: Request, proxies: Proxies, receive: Receive, send: Send) -> None:
         socket = WebSocket(request, {}, receive, send)
         context = structlog.contextvars.bind_contextvars(request_id=request.id)
         try:
-            await self._talk(socket, scope)
+            request.settle(proxies)
+            await self._talk(socket)
         except Disconnected:
             socket.closed = True
         except (CoreError, WireError) as error:
@@ -101,7 +101,8 @@ class Routes:
         finally:
             structlog.contextvars.reset_contextvars(**context)
 
-    async def _talk(self, socket: WebSocket, scope: Scope) -> None:
+    async def _talk(self, socket: WebSocket) -> None:
+        scope = socket.request.scope
         parts = segments(scope.get("raw_path") or quote(scope["path"]).encode())
         found = self._root.find(tuple(parts))
         if found is None:

@@ -18,7 +18,7 @@ Start = Callable[..., Daemon]
 
 
 async def until(true: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 20
     while not true():
         assert time.monotonic() < deadline, what
         await asyncio.sleep(0.01)
@@ -116,7 +116,7 @@ async def test_a_program_that_dies_is_begun_again_and_told(daemon: Start) -> Non
         process = worker.process
         assert process is not None
         process.signal(signal.SIGKILL)
-        await until(lambda: len(told) == count, "a restart")  # noqa: B023
+        await until(lambda: len(told) >= count, "a restart")  # noqa: B023
         assert worker.process not in (None, process)
 
 

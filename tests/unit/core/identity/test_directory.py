@@ -1,6 +1,8 @@
 """Users who are kept in a directory: shadows of it, with a fake one behind the real adapter."""
 
+import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -15,13 +17,13 @@ from pileus.core.identity.authentication import login, passwords
 from pileus.core.identity.authentication.login import ByPassword
 from pileus.core.identity.authorization import access
 from pileus.core.identity.authorization.assignments import Place, grant
-from pileus.core.identity.directories import directory_refresh, directory_settings
+from pileus.core.identity.directories import directory, directory_refresh, directory_settings
 from pileus.core.identity.directories.directory import user_id
 from pileus.core.identity.listing import EVERYTHING
 from pileus.core.identity.named import Named
 from pileus.core.identity.records import Domain, Group, Membership, Role, Scope, Source, User
 from pileus.drivers.directory.fake import SUFFIX, FakeDirectory
-from pileus.drivers.directory.protocol import Settings
+from pileus.drivers.directory.protocol import Person, Settings
 from pileus.workflows import directories
 from tests.unit.core.identity.conftest import Clock
 
@@ -405,6 +407,91 @@ def test_options_are_understood_as_keystone_writes_them(given: dict[str, Any], m
 def test_every_option_that_a_domain_may_set_is_known():
     for option, value in domain_settings.DEFAULTS["ldap"].items():
         directories.settings({option: value})
+
+
+async def test_a_list_does_not_wait_for_ever_for_a_slow_directory(
+    cloud: Cloud, domain: Domain, fake: FakeDirectory, monkeypatch: pytest.MonkeyPatch
+):
+    answered, read = asyncio.Event(), fake.people
+
+    async def slowly(*given: Any) -> list[Person]:
+        await answered.wait()
+        return await read(*given)
+
+    async def listed() -> set[str]:
+        found = await users.list_page(cloud, system(), users.UserFilter(domain=domain.id), EVERYTHING)
+        return {user.name for user in found.items}
+
+    monkeypatch.setattr(fake, "people", slowly)
+    monkeypatch.setattr(directory_refresh, "PATIENCE", 0.01)
+    assert await asyncio.gather(*(listed() for _ in range(3))) == [set()] * 3
+    (reading,) = directory.of(cloud).reading.values()
+    answered.set()
+    await reading
+    assert await listed() == {"alice", "bob"}
+    assert fake.calls.count("people") == 1
+
+
+async def test_who_ends_while_a_directory_is_read_does_not_wait_for_it(
+    cloud: Cloud, domain: Domain, fake: FakeDirectory, monkeypatch: pytest.MonkeyPatch
+):
+    async def never(*given: Any) -> list[Person]:
+        await asyncio.Event().wait()
+        return []
+
+    monkeypatch.setattr(fake, "people", never)
+    monkeypatch.setattr(directory_refresh, "PATIENCE", 0.01)
+    await directory_refresh.freshen(cloud, domain.id)
+    await directory.of(cloud).close()
+    assert not directory.of(cloud).reading
+
+
+async def test_a_directory_that_is_much_to_read_is_read_less_often(
+    cloud: Cloud, domain: Domain, fake: FakeDirectory, clock: Clock
+):
+    await directory_refresh.refresh_all(cloud)
+    directory.of(cloud).took[domain.id] = timedelta(minutes=2)
+    for minutes, reads in ((19, 1), (2, 2)):
+        clock.move(minutes * 60)
+        await directory_refresh.refresh_all(cloud)
+        assert fake.calls.count("people") == reads
+
+
+async def test_a_directory_that_suddenly_shows_nobody_puts_nobody_out(
+    cloud: Cloud, domain: Domain, fake: FakeDirectory
+):
+    await refresh(cloud, domain)
+    held = dict(fake.persons)
+    fake.persons.clear()
+    with pytest.raises(Unavailable) as told:
+        await refresh(cloud, domain)
+    assert "user_tree_dn" in told.value.private
+    assert (await of(cloud, User, domain=domain.id, name="alice")).enabled
+    fake.persons.update(list(held.items())[1:])
+    await refresh(cloud, domain)
+    assert not (await of(cloud, User, domain=domain.id, name="alice")).enabled
+
+
+async def test_a_group_of_many_comes_and_goes_whole(cloud: Cloud, domain: Domain, fake: FakeDirectory):
+    many = [fake.put(f"p{number}") for number in range(2 * directory_refresh.BATCH + 1)]
+    for members in (many, many[:1], []):
+        fake.put_group("crowd", *members)
+        await refresh(cloud, domain)
+        group = await of(cloud, Group, name="crowd")
+        async with cloud.view() as look:
+            assert await look.count(Membership, group=group.id) == len(members)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("cn=ops,dc=x", "cn=ops,dc=x"),
+        ("cn=a (b)*,dc=x", "cn=a \\28b\\29\\2a,dc=x"),
+        ("cn=a\\,b", "cn=a\\5c,b"),
+    ],
+)
+def test_a_name_in_a_filter_stands_for_itself(name: str, meant: str):
+    assert directory_settings.in_filter(name) == meant
 
 
 async def test_other_options_open_the_directory_anew(cloud: Cloud, domain: Domain, fake: FakeDirectory):

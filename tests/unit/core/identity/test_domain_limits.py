@@ -12,7 +12,7 @@ from pileus.core import limits, quota, uses
 from pileus.core.caller import MANAGER, MEMBER, READER, Caller, system
 from pileus.core.cloud import Cloud
 from pileus.core.compute import server_groups
-from pileus.core.compute.records import Affinity, ServerGroup
+from pileus.core.compute.records import Affinity, Server, ServerGroup
 from pileus.core.errors import Forbidden, Invalid, QuotaExceeded
 from pileus.core.identity import domain_limits, domains, projects
 from pileus.core.identity.domains import ROOT
@@ -253,3 +253,36 @@ async def test_a_domain_that_moves_takes_its_uses_along(lab: Lab) -> None:
     await lab.make(2)
     assert (await lab.used(lab.lab), await lab.used(other)) == (2, 3)
     assert await lab.wrong() == []
+
+
+async def test_limits_by_tags_are_charged_summed_and_moved_like_all_others(lab: Lab) -> None:
+    kind, cloud = quota.tagged("servers", "gpu"), lab.cloud
+
+    async def serve(number: int) -> None:
+        fields = {"name": "s", "hostname": "s", "vcpus": 1, "memory_mib": 64, "disk_gib": 1}
+        times = {"created_at": cloud.now(), "updated_at": cloud.now()}
+        keys = {name: cloud.new_id() for name in ("id", "user", "size")}
+        async with cloud.transaction() as tx:
+            made = Server(project=lab.accounts[number % 4], host_tags=("gpu",), **keys, **fields, **times)
+            await tx.add(made)
+            for resource, amount in uses.USES[Server](made).items():
+                await tx.charge(made.project, resource, amount)
+
+    await lab.limit(lab.lab, 5, kind)
+    made = await asyncio.gather(*(serve(number) for number in range(12)), return_exceptions=True)
+    refused = [each for each in made if each is not None]
+    assert len(refused) == 7
+    assert {str(each).partition(":")[0] for each in refused} == {
+        "The quota of servers with the tag gpu of domain lab, with all below it, is 5"
+    }
+    assert await lab.wrong() == []
+    over = await lab.domain("over", ROOT)
+    await lab.limit(over, 3, quota.tagged("vcpus", "gpu"))
+    await domain_tree.move(cloud, lab.admin, lab.annex, over)
+    assert await lab.wrong() == []
+    async with cloud.view() as look:
+        shown = await domain_limits.usages(look, [lab.lab, lab.annex], ["gpu"])
+    assert shown[lab.lab][kind][0] + shown[lab.annex][kind][0] == 5
+    assert (shown[lab.lab][kind][1], shown[lab.annex][kind][1]) == (5, UNLIMITED)
+    with pytest.raises(Invalid, match=r"The limit 1 of volumes@gpu cannot be set"):
+        await lab.limit(lab.lab, 1, "volumes@gpu")

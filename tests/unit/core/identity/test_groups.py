@@ -40,7 +40,7 @@ async def test_a_membership_that_has_ended_goes_and_sessions_are_looked_up_again
     assert await acting(cloud, user) == (user.id, group.id)
     clock.move(3600)
     assert await groups.expire(cloud) == 1
-    assert await changes(cloud) == before + 1
+    assert await changes(cloud) > before
     assert await acting(cloud, user) == (user.id,)
 
 

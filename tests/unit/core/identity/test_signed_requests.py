@@ -14,7 +14,7 @@ from pileus.core.identity.delegation import oauth
 from pileus.core.identity.delegation.signed_requests import Signed
 from pileus.core.identity.domains import ROOT
 from pileus.core.identity.records import Domain, Project
-from pileus.core.identity.services import catalogue, endpoint_filters, regions
+from pileus.core.identity.services import catalogue, offers, regions
 from pileus.core.identity.services.catalogue import Served
 from pileus.store import open_store
 from tests import schema
@@ -87,12 +87,12 @@ async def test_a_request_token_becomes_one_access_token_however_often_it_is_sent
 
 async def test_what_one_process_changes_of_the_catalogue_every_other_sees(clouds, project):
     await asyncio.gather(*(catalogue.ensure(cloud, SERVED) for cloud in clouds))
-    first, second = [await endpoint_filters.catalogue(cloud) for cloud in clouds]
+    first, second = [await offers.catalogue(cloud) for cloud in clouds]
     assert [offered.service.type for offered in first.everything] == ["compute"]
     assert len(first.everything[0].endpoints) == 3
     assert second == first
     await catalogue.create_service(clouds[0], system(), catalogue.CreateService(type="dns"))
-    seen = await endpoint_filters.catalogue(clouds[1])
+    seen = await offers.catalogue(clouds[1])
     assert [offered.service.type for offered in seen.everything] == ["compute", "dns"]
     await regions.create(clouds[0], system(), regions.CreateRegion(id="north"))
     assert [region.id for region in await regions.list_all(clouds[1])] == ["RegionOne", "north"]

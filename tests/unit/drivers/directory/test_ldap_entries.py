@@ -12,6 +12,7 @@ from pileus.drivers.errors import Unreachable
 
 GUID = UUID("6f0f6e5c-6d58-5c53-9d5b-1f0f5b1f7a10")
 ACTIVE = layout_of(Settings(schema="activedirectory", suffix="dc=ad", user_id_attribute="objectGUID"))
+SID = bytes.fromhex("0105000000000005150000000102030004050600070809000a0b0000")
 DN = "cn=alice,dc=ad"
 
 
@@ -46,6 +47,19 @@ def test_ids_that_are_bytes_are_shown_as_uuids():
     person = entries.person_of(ACTIVE, DN, found)
     assert person is not None
     assert (person.id, person.name, person.enabled) == (str(GUID), "alice", False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("objectSid", SID, "S-1-5-21-197121-394500-591879-2826"),
+        ("mS-DS-ConsistencyGuid", GUID.bytes_le, str(GUID)),
+        ("objectGUID", b"short", "short"),
+        ("thumbnail", b"\xff\xd8", "ffd8"),
+    ],
+)
+def test_bytes_are_shown_as_texts(name: str, value: bytes, shown: str):
+    assert entries.text_of(name, value) == shown
 
 
 def test_a_new_entry_is_named_by_something_that_can_be_chosen():

@@ -1,8 +1,10 @@
 """What makes an OpenID provider's word good, asked of a small provider on loopback that says whatever a test wants."""
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -186,13 +188,114 @@ async def test_an_opaque_token_that_is_not_ours_is_refused(there, us, answer):
         await us.inspect(there.client, "opaque")
 
 
-async def test_where_nothing_else_is_there_userinfo_is_asked(there, us):
+async def test_where_nothing_else_is_there_userinfo_is_asked_if_the_operator_says_so(there, us):
     del there.document["introspection_endpoint"]
     there.answers["/userinfo"] = {"sub": "carol"}
-    assert (await us.inspect(there.client, "opaque")).subject == "carol"
+    with pytest.raises(Refused, match="no introspection"):
+        await us.inspect(there.client, "opaque")
+    client = replace(there.client, opaque_tokens="userinfo")
+    assert (await us.inspect(client, "opaque")).subject == "carol"
     there.answers["/userinfo"] = (401, b"", {})
     with pytest.raises(Refused):
-        await us.inspect(there.client, "opaque")
+        await us.inspect(client, "opaque")
+
+
+async def test_userinfo_is_not_asked_where_there_is_introspection(there, us):
+    there.answers |= {"/introspect": {"active": False}, "/userinfo": {"sub": "carol"}}
+    with pytest.raises(Refused):
+        await us.inspect(replace(there.client, opaque_tokens="userinfo"), "opaque")
+
+
+async def test_opaque_tokens_may_be_refused_altogether(there, us):
+    there.answers["/introspect"] = {"active": True, "sub": "bob", "client_id": "us"}
+    client = replace(there.client, opaque_tokens="refuse")
+    with pytest.raises(Refused, match="no JWT"):
+        await us.inspect(client, "opaque")
+    assert "/introspect" not in [path for path, _, _ in there.asked]
+    assert (await us.inspect(client, there.token())).subject == "alice"
+
+
+@pytest.mark.parametrize(
+    ("kind", "good"),
+    [("JWT", True), ("at+jwt", True), ("application/at+jwt", True), ("logout+jwt", False), ("other", False)],
+)
+async def test_a_token_of_another_kind_is_no_access_token(there, us, kind, good):
+    made = jwt.encode(
+        jwt.decode(there.token(), options={"verify_signature": False}),
+        KEY,
+        "ES256",
+        headers={"kid": "one", "typ": kind},
+    )
+    if good:
+        assert await us.inspect(there.client, made)
+        return
+    with pytest.raises(Refused):
+        await us.inspect(there.client, made)
+
+
+async def test_a_logout_that_does_not_say_its_kind_is_no_access_token(there, us):
+    with pytest.raises(Refused):
+        await us.inspect(there.client, there.token(events={"http://schemas.openid.net/event/logout": {}}))
+
+
+@pytest.mark.parametrize(
+    ("said", "promised", "good"),
+    [
+        (None, True, True),
+        ("", False, True),
+        ("", True, False),
+        ("ours", True, True),
+        ("ours", False, True),
+        ("http://other.example", False, False),
+    ],
+)
+async def test_a_browser_that_comes_from_another_provider_brings_no_code_of_ours(
+    there, us, said, promised, good
+):
+    """Otherwise one provider could have another's code handed to it (RFC 9207)."""
+    there.document["authorization_response_iss_parameter_supported"] = promised
+    there.answers["/token"] = {"id_token": there.token(nonce="n")}
+    issuer = there.issuer if said == "ours" else said
+    ask = {"code": "c", "redirect": "http://us/back", "verifier": "v", "nonce": "n", "issuer": issuer}
+    if good:
+        assert (await us.finish(there.client, **ask)).subject == "alice"
+        return
+    with pytest.raises(Refused):
+        await us.finish(there.client, **ask)
+    assert "/token" not in [path for path, _, _ in there.asked]
+
+
+async def test_one_who_sends_unknown_keys_does_not_make_us_ask_each_time(there, us):
+    for number in range(5):
+        with pytest.raises(Refused):
+            await us.inspect(there.client, there.token(OTHER, kid=f"unknown {number}"))
+    assert len(there.asked) == 2
+
+
+async def test_many_who_come_at_once_ask_once_and_a_failure_is_not_repeated_for_each(there, us, monkeypatch):
+    tokens = [us.inspect(there.client, there.token()) for _ in range(6)]
+    assert len(await asyncio.gather(*tokens)) == 6
+    assert len(there.asked) == 2
+    fresh, there.answers["/.well-known/openid-configuration"] = OpenIdClient(), (503, b"", {})
+    tried = [fresh.inspect(there.client, there.token()) for _ in range(6)]
+    failed = await asyncio.gather(*tried, return_exceptions=True)
+    assert {type(each) for each in failed} == {Unreachable}
+    assert len(there.asked) == 3
+    there.answers["/.well-known/openid-configuration"] = there.document
+    monkeypatch.setattr(provider, "FAILED_SECONDS", 0.0)
+    assert await fresh.inspect(there.client, there.token())
+
+
+@pytest.mark.parametrize(
+    "name", ["jwks_uri", "token_endpoint", "userinfo_endpoint", "introspection_endpoint"]
+)
+def test_a_provider_with_tls_names_no_address_without(name):
+    document = {"issuer": "https://idp.example", name: "http://idp.example/x"}
+    with pytest.raises(Refused):
+        provider.endpoint(document, name)
+    assert provider.endpoint(document | {name: "https://idp.example/x"}, name)
+    with pytest.raises(Refused):
+        provider.endpoint({"issuer": "http://idp.example", name: "file:///etc/passwd"}, name)
 
 
 async def test_userinfo_of_another_subject_is_refused(there, us):

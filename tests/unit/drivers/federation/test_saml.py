@@ -1,6 +1,7 @@
 """What makes an assertion good: everything else is refused, whoever it is that signs."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,10 +10,12 @@ from pileus.drivers.errors import Refused
 from pileus.drivers.federation.protocol import Assertion, KeyPair, Party, Statement
 from pileus.drivers.federation.saml import SamlMessages
 from pileus.drivers.federation.saml.assertions import sign
-from pileus.drivers.federation.saml.xml import read, write
+from pileus.drivers.federation.saml.metadata import bare
+from pileus.drivers.federation.saml.xml import instant, read, write
 from tests.contract.assertions import ENTITY, asked, form, metadata, pair, respond
 
 PARTY = Party(entity="https://cloud.example/service", consumer="https://cloud.example/consumer")
+OURS = pair("cloud")
 NOW = datetime.now(UTC)
 DOCTYPE = '<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]>'
 
@@ -37,7 +40,7 @@ async def to(saml: SamlMessages) -> dict[str, str]:
 
 
 async def accept(saml: SamlMessages, message: str, at: datetime = NOW) -> Assertion:
-    return await saml.accept(PARTY, metadata(), message.encode(), at=at)
+    return await saml.accept(PARTY, metadata(), message.encode(), at=at, pair=OURS)
 
 
 @pytest.mark.parametrize("wrap", [str, form], ids=["XML", "a form"])
@@ -59,8 +62,10 @@ async def test_a_good_assertion_says_who_it_is(saml, to, wrap):
         {"answers": "_other"},
         {"ends": timedelta(minutes=-5)},
         {"status": "urn:oasis:names:tc:SAML:2.0:status:AuthnFailed"},
+        {"session": None},
+        {"session": timedelta(minutes=-5)},
     ],
-    ids=lambda change: next(iter(change)),
+    ids=lambda change: " ".join(f"{name} {type(value).__name__}" for name, value in change.items()),
 )
 async def test_one_that_is_not_meant_for_us_now_is_refused(saml, to, change):
     with pytest.raises(Refused):
@@ -163,11 +168,11 @@ async def test_we_believe_ourselves_as_another_cloud_would(saml):
     wrapped = await saml.wrapped(response, recipient=PARTY.consumer, state="ss:mem:1")
     assert await saml.relayed(wrapped.encode()) == "ss:mem:1"
     for message in (response, wrapped):
-        said = await saml.accept(PARTY, described, message.encode(), at=NOW)
+        said = await saml.accept(PARTY, described, message.encode(), at=NOW, pair=OURS)
         assert (said.subject, said.in_response_to) == ("bob", "")
         assert said.values["openstack_roles"] == ("member", "reader")
     with pytest.raises(Refused):
-        await saml.accept(PARTY, metadata(), response.encode(), at=NOW)
+        await saml.accept(PARTY, metadata(), response.encode(), at=NOW, pair=OURS)
 
 
 async def test_an_envelope_asks_and_carries_the_state(saml):
@@ -184,6 +189,105 @@ async def test_a_logout_goes_where_the_metadata_says(saml):
 
 
 async def test_our_metadata_says_where_answers_go(saml):
-    text = await saml.describe_service(PARTY)
+    text = await saml.describe_service(PARTY, OURS)
     assert text.count(f'Location="{PARTY.consumer}"') == 2
     assert f'entityID="{PARTY.entity}"' in text
+    assert text.count('use="encryption"') == 1
+    assert bare(OURS.certificate) in text
+    assert "rsa-1_5" not in text
+
+
+async def test_of_several_providers_the_one_that_is_named_is_asked(saml):
+    spaces = 'xmlns:md="urn:oasis:names:tc:SAML:2.0:metadata"'
+    other = metadata().replace(ENTITY, "https://second.example")
+    several = f"<md:EntitiesDescriptor {spaces}>{metadata()}{other}</md:EntitiesDescriptor>"
+    sent = {"id": "_1", "state": "s", "at": NOW}
+    assert (await saml.request(PARTY, several, **sent)).startswith(f"{ENTITY}/sso")
+    where = await saml.request(PARTY, several, **sent, entity="https://second.example")
+    assert where.startswith("https://second.example/sso")
+    with pytest.raises(Refused):
+        await saml.request(PARTY, several, **sent, entity="https://third.example")
+
+
+async def test_a_provider_does_not_speak_for_another(saml, to):
+    """Both are named by one document; the second's key signs what is said in the first's name."""
+    spaces = 'xmlns:md="urn:oasis:names:tc:SAML:2.0:metadata"'
+    theirs = bare(pair("second").certificate)
+    other = metadata().replace(ENTITY, "https://second.example").replace(bare(pair().certificate), theirs)
+    several = f"<md:EntitiesDescriptor {spaces}>{metadata()}{other}</md:EntitiesDescriptor>"
+    forged = read(respond(to, "alice", signer=None).encode(), "it")
+    renamed = write(forged).replace(ENTITY, "https://second.example", 1)
+    for text in (
+        write(sign(forged, pair("second"))),
+        write(sign(read(renamed.encode(), "it"), pair("second"))),
+    ):
+        with pytest.raises(Refused):
+            await saml.accept(PARTY, several, text.encode(), at=NOW, pair=OURS)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (r"<ds:SignatureValue>[^<]*", "<ds:SignatureValue>"),
+        (r"<ds:SignatureValue>[^<]*", "<ds:SignatureValue>%%%"),
+        (r"<ds:DigestValue>[^<]*", "<ds:DigestValue>"),
+        (r"rsa-sha256", "rsa-sha1"),
+        (r"rsa-sha256", "hmac-sha256"),
+        (r"rsa-sha256", "ecdsa-sha256"),
+        (r"rsa-sha256", "nothing"),
+        (r'URI="#[^"]*"', 'URI="#none"'),
+        (r'URI="#[^"]*"', 'URI="http://127.0.0.1:1/"'),
+        (r"xml-exc-c14n#", "none"),
+        (r"<ds:SignedInfo.*</ds:SignedInfo>", ""),
+        (r"</saml:Assertion>", "</saml:Assertion>text"),
+        (r'ID="(_[^"]+)"', 'ID=""'),
+    ],
+)
+async def test_a_signature_that_is_none_is_refused(saml, to, before, after):
+    response = respond(to, "alice")
+    changed = re.sub(before, after, response, flags=re.DOTALL)
+    assert changed != response
+    if "text" in after:
+        assert (await accept(saml, changed)).subject == "alice"
+        return
+    with pytest.raises(Refused):
+        await accept(saml, changed)
+
+
+async def test_a_response_whose_signature_is_bad_is_refused_whatever_its_assertion_is(saml, to):
+    whole = write(sign(read(respond(to, "alice").encode(), "it"), pair("somebody else")))
+    with pytest.raises(Refused):
+        await accept(saml, whole)
+
+
+def resigned(response: str, change: Callable[[str], str]) -> str:
+    """What the provider itself says otherwise."""
+    return write(sign(read(change(response).encode(), "it"), pair()))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("</saml:Conditions>", "<saml:Condition/></saml:Conditions>"),
+        (r'NotOnOrAfter="[^"]*"', 'NotOnOrAfter="9999-12-31T23:59:59Z"'),
+        (r'NotOnOrAfter="[^"]*"', 'NotOnOrAfter="soon"'),
+        (r' ID="_[^"]*"(?=[^>]*><saml:Issuer>[^<]*</saml:Issuer><saml:Subject>)', ""),
+    ],
+    ids=["an unknown condition", "no end in sight", "no time", "no id"],
+)
+async def test_what_a_provider_may_not_say_is_refused(saml, to, before, after):
+    response = respond(to, "alice", signer=None)
+    changed = resigned(response, lambda text: re.sub(before, after, text))
+    assert (await accept(saml, resigned(response, str))).subject == "alice"
+    with pytest.raises(Refused):
+        await accept(saml, changed)
+
+
+async def test_an_assertion_is_remembered_as_long_as_any_of_its_confirmations_lets_in(saml, to):
+    response = respond(to, "alice", signer=None)
+    later = NOW + timedelta(hours=2)
+    second = re.search(r"<saml:SubjectConfirmation .*</saml:SubjectConfirmation>", response, re.DOTALL)
+    assert second is not None
+    longer = re.sub(r'NotOnOrAfter="[^"]*"', f'NotOnOrAfter="{instant(later)}"', second[0])
+    said = await accept(saml, resigned(response, lambda text: text.replace(second[0], second[0] + longer)))
+    assert said.until >= later.replace(microsecond=0)

@@ -1,5 +1,5 @@
 """The key pairs with which a user signs requests of CloudStack's API: the one that every user may have, and further
-ones with a name and a time in which they are good."""
+ones with a name, a time in which they are good, and rules on what they may call."""
 
 import hmac
 import secrets
@@ -12,7 +12,7 @@ from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Look
 from pileus.core.errors import Exists, Invalid, NotFound
 from pileus.core.identity.authentication import secrets as vault
-from pileus.core.identity.authentication.credential_records import CLOUDSTACK, Credential
+from pileus.core.identity.authentication.credential_records import CLOUDSTACK, Credential, KeyRule
 from pileus.core.identity.authentication.credentials import KeyPair
 from pileus.core.identity.authentication.tokens import refused
 from pileus.core.identity.authorization import access
@@ -20,6 +20,7 @@ from pileus.core.identity.authorization.homes import home
 from pileus.core.identity.changes import changed
 from pileus.core.identity.records import Project, User
 from pileus.core.identity.tenancy import account_users
+from pileus.core.identity.tenancy.rule_lists import checked
 
 BYTES = 64
 
@@ -33,12 +34,14 @@ class Holder(msgspec.Struct, frozen=True):
 
 
 class NewPair(msgspec.Struct, frozen=True, kw_only=True):
-    """`starts_at` and `ends_at`: between these it is good; None: without end."""
+    """`starts_at` and `ends_at`: between these it is good; None: without end. `rules`: in order; none: all that its user
+    may."""
 
     name: str
     description: str = ""
     starts_at: datetime | None = None
     ends_at: datetime | None = None
+    rules: tuple[KeyRule, ...] = ()
 
 
 async def holder(cloud: Cloud, key: str) -> Holder:
@@ -67,8 +70,10 @@ async def taken(look: Look, user: User) -> bool:
 
 
 async def create(cloud: Cloud, caller: Caller, user: UUID, want: NewPair) -> KeyPair:
-    """A further pair. Raises Invalid for times that make no sense, NotFound."""
+    """A further pair. Raises Invalid for times that make no sense and for rules that are none, NotFound."""
     now = cloud.now()
+    for each in want.rules:
+        checked(each.rule)
     if want.ends_at is not None and want.ends_at <= now:
         raise Invalid("Keypair cannot be created with expired date, please input a date in the future.")
     if want.starts_at is not None and want.ends_at is not None and want.starts_at >= want.ends_at:
@@ -85,7 +90,11 @@ async def create(cloud: Cloud, caller: Caller, user: UUID, want: NewPair) -> Key
                 access=key,
                 secret=vault.of(cloud).encrypt(secret),
                 created_at=now,
-                **msgspec.structs.asdict(want),
+                name=want.name,
+                description=want.description,
+                starts_at=want.starts_at,
+                ends_at=want.ends_at,
+                rules=want.rules,
             )
         )
         await changed(tx)

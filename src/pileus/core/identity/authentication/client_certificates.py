@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import hmac
 import ssl
 from collections.abc import Iterator
 from uuid import UUID
@@ -48,6 +49,13 @@ async def prove(cloud: Cloud, user: UUID, pem: str) -> Vouched:
         project=found.default_project,
         thumbprint=thumbprint(certificate),
     )
+
+
+def require_holder(bound_to: str, pem: str) -> None:
+    """Raises Unauthenticated when a token is bound to a certificate (by its thumbprint; empty: to none), and the one who
+    brings the token has not shown that one."""
+    if bound_to and (not pem or not hmac.compare_digest(thumbprint(read(pem)), bound_to)):
+        raise refused("token is bound to a certificate that was not shown")
 
 
 def read(pem: str) -> x509.Certificate:

@@ -1,4 +1,5 @@
-"""One-time codes by time (RFC 6238: HMAC-SHA1, six digits, 30 seconds), of which none is taken twice."""
+"""One-time codes by time (RFC 6238: HMAC-SHA1, six digits, 30 seconds), of which none is taken twice; and those of
+credentials of the type `totp`."""
 
 import base64
 import binascii
@@ -9,12 +10,9 @@ from uuid import UUID
 
 import msgspec
 
-from pileus.core.cloud import Cloud
-from pileus.core.errors import Unauthenticated
-from pileus.core.identity.authentication import failures
+from pileus.core.cloud import Look, Tx
 from pileus.core.identity.authentication import secrets as vault
 from pileus.core.identity.authentication.credential_records import TOTP, Credential
-from pileus.core.identity.records import User
 
 STEP = 30
 """Seconds for which a code is shown."""
@@ -55,38 +53,22 @@ def step_of(secret: bytes, given: str, now: datetime, after: int = 0) -> int | N
     return None
 
 
-async def check(cloud: Cloud, user: User | None, given: str, source: str = "") -> User:
-    """The user, of whose TOTP credentials one gives this code now. Raises Unauthenticated, also for nobody.
-
-    The caller sees to whether the user and its domain are enabled.
-    """
-    key = failures.of_factor(user.id if user else UUID(int=0))
-    who = user.id if user else None
-    async with failures.turn(cloud, key):
-        await failures.allow(cloud, key, source=source, user=who)
-        if user is None or not await _take(cloud, user.id, given):
-            raise await _failed(cloud, key, source, who)
-        await failures.allow(cloud, key, source=source, user=who)
-        await failures.succeeded(cloud, key)
-    return user
+async def held(look: Look, user: UUID) -> bool:
+    """Whether the user has a credential that gives codes."""
+    return await look.count(Credential, user=user, kind=TOTP, enabled=True) > 0
 
 
-async def _failed(cloud: Cloud, key: str, source: str, user: UUID | None) -> Unauthenticated:
-    return await failures.failed(cloud, key, reason="wrong one-time code", source=source, user=user)
-
-
-async def _take(cloud: Cloud, user: UUID, given: str) -> bool:
-    """Whether the code is good; then no longer, in one transaction, for two may come at once."""
-    now = cloud.now()
-    async with cloud.transaction() as tx:
-        for listed in await tx.list(Credential, user=user, kind=TOTP, enabled=True):
-            credential = await tx.get(Credential, listed.id)  # which another process cannot take meanwhile
-            secret = secret_of(vault.of(cloud).decrypt(credential.secret))
-            if secret is None:
-                continue
-            step = step_of(secret, given, now, credential.last_step)
-            if step is not None:
-                # No change that anybody else sees: without an event.
-                await tx.rows.update(msgspec.structs.replace(credential, last_step=step))
-                return True
-    return False
+async def take(tx: Tx, user: UUID, given: str) -> bool:
+    """Whether a credential of the user gives this code now; then no longer, in any that has the same key."""
+    right = False
+    for listed in await tx.list(Credential, user=user, kind=TOTP, enabled=True):
+        credential = await tx.get(Credential, listed.id)  # which another process cannot take meanwhile
+        secret = secret_of(vault.of(tx.cloud).decrypt(credential.secret))
+        if secret is None:
+            continue
+        step = step_of(secret, given, tx.cloud.now(), credential.last_step)
+        if step is not None:
+            # No change that anybody else sees: without an event.
+            await tx.rows.update(msgspec.structs.replace(credential, last_step=step))
+            right = True
+    return right

@@ -4,10 +4,20 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from pileus.store import Record, table
 
 CLOUDSTACK, EC2, TOTP = "cloudstack", "ec2", "totp"
 """The kinds of credentials that we read ourselves; Keystone's clients may keep others (`cert`, ...)."""
+
+
+class KeyRule(msgspec.Struct, frozen=True, kw_only=True):
+    """What a key pair may call, as a rule of an account's role says it."""
+
+    rule: str
+    allow: bool
+    description: str = ""
 
 
 @table("credential", indexes=(("user",), ("kind", "user")), unique=(("access",),))
@@ -30,6 +40,9 @@ class Credential(Record):
     starts_at: datetime | None = None
     ends_at: datetime | None = None
     """Of CloudStack's pairs: between these it is good; None: without end."""
+    rules: tuple[KeyRule, ...] = ()
+    """Of CloudStack's pairs: the first that fits a command decides, and what none fits is denied; none: all that its
+    user may."""
     trust: UUID | None = None
     application_credential: UUID | None = None
     access_token: str = ""

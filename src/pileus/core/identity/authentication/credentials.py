@@ -3,6 +3,7 @@ codes need their plain form."""
 
 import hashlib
 import secrets
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from pileus.core.identity.authentication import secrets as vault
 from pileus.core.identity.authentication.credential_records import CLOUDSTACK, EC2, Credential
 from pileus.core.identity.authorization import authority
 from pileus.core.identity.changes import changed
-from pileus.core.identity.listing import Found, Window, equal, page
+from pileus.core.identity.listing import Found, Match, Window, equal, page
 from pileus.core.identity.records import Project, User
 from pileus.store import ne
 
@@ -121,11 +122,18 @@ async def list_all(cloud: Cloud, caller: Caller, user: UUID, kind: str) -> list[
 
 
 async def list_page(
-    cloud: Cloud, caller: Caller, window: Window, *, user: UUID | None = None, kind: str | None = None
+    cloud: Cloud,
+    caller: Caller,
+    window: Window,
+    *,
+    user: UUID | None = None,
+    kind: str | None = None,
+    kinds: Iterable[Match] = (),
 ) -> Found[Credential]:
     """Of everybody for those who read everything, else one's own; without the keys of CloudStack's API."""
     async with cloud.view() as look:
         where = [ne("kind", CLOUDSTACK), *equal(user=user, kind=kind)]
+        where += [match.condition("kind") for match in kinds]
         if not authority.reads_everything(caller):
             where += equal(user=caller.user)
         return await page(look, Credential, window, *where)

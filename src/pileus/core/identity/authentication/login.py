@@ -1,5 +1,5 @@
-"""Proving who one is, and the token that comes of it: by password, token, application credential, or by whatever
-another module verified itself."""
+"""Proving who one is, and the token that comes of it: by password, code, token, application credential, or by
+whatever another module verified itself."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -10,17 +10,23 @@ import msgspec
 from pileus.core.caller import MANAGER, Caller
 from pileus.core.cloud import Cloud, Look
 from pileus.core.errors import Forbidden, Invalid, NotFound, Unauthenticated
-from pileus.core.identity.authentication import passwords, receipts, revocations, token_store
+from pileus.core.identity.authentication import passwords, receipts, revocations, second_factor, token_store
 from pileus.core.identity.authentication.credential_records import ApplicationCredential
 from pileus.core.identity.authentication.tokens import METHODS, NIL, Token, new_audit_id, refused
 from pileus.core.identity.authorization import access, authority
-from pileus.core.identity.authorization.access import Session, enabled_domain, refuse_expired, resolve
+from pileus.core.identity.authorization.access import (
+    Session,
+    enabled_domain,
+    enabled_user,
+    refuse_expired,
+    resolve,
+)
 from pileus.core.identity.authorization.holding import actors, effective
 from pileus.core.identity.authorization.homes import home
 from pileus.core.identity.changes import changed
 from pileus.core.identity.delegation import applications, trusts
 from pileus.core.identity.named import Named as Named
-from pileus.core.identity.named import find_domain, find_project, find_user
+from pileus.core.identity.named import find_domain, find_project, find_user, user_of
 from pileus.core.identity.records import Assignment, Domain, Project, Scope, Trust, User
 
 
@@ -29,6 +35,14 @@ class ByPassword(msgspec.Struct, frozen=True, kw_only=True):
 
     user: Named
     password: str
+    source: str = ""
+
+
+class ByCode(msgspec.Struct, frozen=True, kw_only=True):
+    """A one-time code, or the pin of a second factor."""
+
+    user: Named
+    code: str
     source: str = ""
 
 
@@ -69,7 +83,7 @@ class Vouched(msgspec.Struct, frozen=True, kw_only=True):
     """Audit id of the first token of the chain, for a token got by another."""
 
 
-Proof = ByPassword | ByToken | ByApplicationCredential | Vouched
+Proof = ByPassword | ByCode | ByToken | ByApplicationCredential | Vouched
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,21 +114,29 @@ async def authenticate(
     """A new token. Without a wish: for the user's default project if there is one it may use, else for nothing.
 
     `receipt`: of methods that were shown before; `methods`: those that can be asked of users whose rules combine
-    several. Raises Unauthenticated, with the same words for every cause, and receipts.MoreProof.
+    several. Raises Unauthenticated, with the same words for every cause, receipts.MoreProof, and
+    second_factor.SetupMissing.
     """
     if not proofs:
         raise Invalid("No authentication method is named; name one, such as password.")
-    vouched = together([await _verified(cloud, proof, wish) for proof in proofs])
+    # Codes come last: none is used up beside a wrong password.
+    ordered = sorted(proofs, key=lambda proof: isinstance(proof, ByCode))
+    vouched = together([await _verified(cloud, proof, wish) for proof in ordered])
     shown = set(vouched.methods)
     if receipt:
         shown |= receipts.shown_before(cloud, receipt, vouched.user.id)
-    if receipts.rules(vouched.user, methods):
+    due = await second_factor.required(cloud, vouched.user, set(vouched.methods), shown, _source(proofs))
+    if wanted := receipts.wanted(vouched.user, methods, due):
         async with cloud.view() as look:
-            domain = await enabled_domain(look, vouched.user.domain)
-        receipts.require(cloud, vouched.user, domain, shown, methods)
+            user, domain = await enabled_user(look, vouched.user.id)
+        receipts.require(cloud, user, domain, shown, wanted)
     return await issue(
         cloud, msgspec.structs.replace(vouched, methods=tuple(sorted(shown, key=METHODS.index))), wish
     )
+
+
+def _source(proofs: Sequence[Proof]) -> str:
+    return next((proof.source for proof in proofs if isinstance(proof, ByPassword | ByCode)), "")
 
 
 async def issue(cloud: Cloud, vouched: Vouched, wish: Wish | None = None) -> Issued:
@@ -190,6 +212,10 @@ async def _verified(cloud: Cloud, proof: Proof, wish: Wish | None) -> Vouched:
         return proof
     if isinstance(proof, ByPassword):
         return Vouched(user=await by_password(cloud, proof), methods=("password",))
+    if isinstance(proof, ByCode):
+        named = await user_of(cloud, proof.user)
+        user = await second_factor.check(cloud, named, proof.code, proof.source)
+        return Vouched(user=user, methods=("totp",))
     if isinstance(proof, ByToken):
         return await _by_token(cloud, proof, wish)
     if wish is not None:

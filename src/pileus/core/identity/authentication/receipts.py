@@ -1,6 +1,6 @@
 """Logins in several steps: which methods a user must combine, and the receipt for those that were shown already."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -59,9 +59,19 @@ def rules(user: User, known: Iterable[str]) -> list[set[str]]:
     return [rule for rule in sets if rule]
 
 
-def require(cloud: Cloud, user: User, domain: Domain, shown: set[str], known: Iterable[str]) -> None:
-    """Raises MoreProof when the user's rules ask for more methods than were shown."""
-    wanted = rules(user, known)
+def wanted(user: User, known: Iterable[str], due: Set[str]) -> list[set[str]]:
+    """The combinations of which one must be shown: the user's own rules, each with what its second factor asks for
+    (`due`), so that both hold."""
+    found: list[set[str]] = []
+    for rule in rules(user, known) or [set()]:
+        whole = rule | due
+        if whole and whole not in found:
+            found.append(whole)
+    return found
+
+
+def require(cloud: Cloud, user: User, domain: Domain, shown: set[str], wanted: list[set[str]]) -> None:
+    """Raises MoreProof when none of the combinations was shown."""
     if not wanted or any(rule <= shown for rule in wanted):
         return
     now = cloud.now()

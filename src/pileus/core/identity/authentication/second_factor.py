@@ -1,8 +1,13 @@
-"""What a user shows at a login besides the password: a code of an authenticator program, or a pin."""
+"""What a user shows at a login besides the password: a code of an authenticator program, or a pin.
+
+It is set up in CloudStack's API and guards the logins of people in all of them. A session there shows it after the
+password; a token of Keystone is given for the methods `password` and `totp` together (`required`, `check`).
+"""
 
 import base64
 import hmac
 import secrets
+from collections.abc import Set
 from uuid import UUID
 
 import msgspec
@@ -20,6 +25,20 @@ TOTP, PIN = "totp", "staticpin"
 PROVIDERS = (TOTP, PIN)
 KEY_BYTES = 20
 PIN_DIGITS = 6
+BY_PEOPLE = frozenset({"password", "totp"})
+"""Methods of a login by what a person knows and holds; where a factor is due, both of them. All others prove themselves:
+a secret that was made for a program or for signing, a token, the word of an identity provider."""
+
+
+class SetupMissing(Unauthenticated):
+    """The password is right, and a second factor is demanded that the user has not set up."""
+
+    def __init__(self, user: User) -> None:
+        super().__init__(
+            f"A second factor is demanded of user {user.id.hex} and none is set up: log in to the CloudStack API, set "
+            "one up (setupUserTwoFactorAuthentication), then log in here with the methods password and totp.",
+            private="a second factor is demanded and none is set up",
+        )
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +61,30 @@ async def of_users(cloud: Cloud, look: Look, users: list[UUID]) -> dict[UUID, St
 
 def mandatory(cloud: Cloud) -> bool:
     return cloud.config.second_factor and cloud.config.second_factor_mandatory
+
+
+async def required(
+    cloud: Cloud, user: User, proven: Set[str], shown: Set[str], source: str = ""
+) -> frozenset[str]:
+    """The methods that must have been shown for a token of Keystone: BY_PEOPLE where a factor is due, else none.
+
+    `proven`: the methods of this request; `shown`: with those of its receipt. A credential of the type `totp` serves as
+    well as the factor. Raises SetupMissing when there is neither, and logs it.
+    """
+    if not cloud.config.second_factor or not proven <= BY_PEOPLE:
+        return frozenset()
+    async with cloud.view() as look:
+        standing = await of(cloud, look, user.id)
+        if not standing.demanded:
+            return frozenset()
+        if standing.ready or TOTP in shown or await codes.held(look, user.id):
+            return BY_PEOPLE
+    failures.refusal(
+        "a second factor is demanded of the user and none is set up; setupUserTwoFactorAuthentication does it",
+        source,
+        user.id,
+    )
+    raise SetupMissing(user)
 
 
 def _standing(cloud: Cloud, held: SecondFactor | None) -> Standing:
@@ -129,13 +172,44 @@ async def _shown(cloud: Cloud, user: User, given: str, source: str) -> str:
         if held is None or not held.provider:
             raise Conflict(f"Two factor authentication is not enabled on the user: {user.name}")
         right = await _take(tx, held, given)
-        if not right and not held.confirmed:
+        if right:
+            await codes.take(tx, user.id, given)  # where the same key is a credential too
+        elif not held.confirmed:
             await _forget(tx, user.id)
     if not right:
         raise await _refused(cloud, key, source, user)
     await failures.allow(cloud, key, source=source, user=user.id)
     await failures.succeeded(cloud, key)
     return held.provider
+
+
+async def check(cloud: Cloud, user: User | None, given: str, source: str = "") -> User:
+    """The user, whose factor that is ready (a code, or the pin) or of whose credentials of the type `totp` one gives this
+    now; no code is taken twice. Raises Unauthenticated, also for nobody.
+
+    The caller sees to whether the user and its domain are enabled.
+    """
+    key = failures.of_factor(user.id if user else UUID(int=0))
+    who = user.id if user else None
+    async with failures.turn(cloud, key):
+        await failures.allow(cloud, key, source=source, user=who)
+        if user is None or not await _given(cloud, user.id, given):
+            raise await failures.failed(
+                cloud, key, reason="wrong one-time code or pin", source=source, user=who
+            )
+        await failures.allow(cloud, key, source=source, user=who)
+        await failures.succeeded(cloud, key)
+    return user
+
+
+async def _given(cloud: Cloud, user: UUID, given: str) -> bool:
+    """In one transaction, for two may come at once. Each is asked, lest a code be good again in another."""
+    async with cloud.transaction() as tx:
+        held = await tx.maybe(SecondFactor, user)
+        ready = cloud.config.second_factor and held is not None and held.confirmed
+        by_factor = held is not None and ready and await _take(tx, held, given)
+        by_credential = await codes.take(tx, user, given)
+    return by_factor or by_credential
 
 
 async def _take(tx: Tx, held: SecondFactor, given: str) -> bool:

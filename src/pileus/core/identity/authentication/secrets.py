@@ -1,4 +1,4 @@
-"""What must be kept secret: texts encrypted with the key in the state directory, passwords as slow hashes."""
+"""What must be kept secret: texts encrypted with keys in the state directory, passwords as slow hashes."""
 
 import asyncio
 import base64
@@ -13,11 +13,11 @@ from typing import TypeVar
 import bcrypt
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from cryptography.fernet import Fernet, InvalidToken
+from cryptography.fernet import InvalidToken
 
 from pileus.core.cloud import Cloud
 from pileus.core.errors import Unavailable
-from pileus.core.identity.authentication.keyfiles import read_or_make
+from pileus.core.identity.authentication.keyfiles import Repository
 from pileus.core.identity.percloud import per_cloud
 
 T = TypeVar("T")
@@ -29,6 +29,9 @@ MAX_PASSWORD = 4096
 """Bytes; more than any person types, less than what would keep a hash busy."""
 MAX_SCRYPT = 128 << 20
 """Bytes of memory that an imported scrypt hash may ask for."""
+DIRECTORY, SINGLE = "keys/secrets", "keys/secrets.key"
+"""In the state directory: the repository of keys, and the only key of a state directory from before there were more."""
+NUMBER = re.compile("[1-9][0-9]{0,8}")
 
 SCRYPT = re.compile(r"\$scrypt\$ln=(\d{1,2}),r=(\d{1,2}),p=(\d{1,2})\$([^$]+)\$([^$]+)")
 BCRYPT_SHA256 = re.compile(r"\$bcrypt-sha256\$(v=2,t=)?(2[aby]),(?:r=)?(\d{1,2})\$([^$]{22})\$([^$]{31})")
@@ -39,22 +42,26 @@ class Secrets:
     """Encrypts what must be read again, hashes what need not."""
 
     def __init__(self, state: Path) -> None:
-        self._cipher = Fernet(read_or_make(state / "keys" / "secrets.key"))
+        self.keys = Repository(state / DIRECTORY, single=state / SINGLE)
         self._room = asyncio.Semaphore(AT_ONCE)
         self._nobody = ""
 
     def encrypt(self, plain: str) -> str:
-        return self._cipher.encrypt(plain.encode()).decode()
+        """With the newest key, whose number stands before it. A text that is stored goes into a column that
+        `encrypted.COLUMNS` names, or a rotation would leave it unreadable."""
+        number, key = self.keys.primary()
+        return f"{number}.{key.encrypt(plain.encode()).decode()}"
 
     def decrypt(self, hidden: str) -> str:
-        """Raises Unavailable when the text was encrypted with another key."""
+        """Raises Unavailable when the key is not there, or is not the one with which the text was encrypted."""
+        number = key_number(hidden)
+        key = self.keys.find(number)
+        if key is None:
+            raise unreadable(number, "is missing")
         try:
-            return self._cipher.decrypt(hidden.encode()).decode()
+            return key.decrypt(hidden.rpartition(".")[2].encode(errors="replace")).decode()
         except InvalidToken:
-            raise Unavailable(
-                "A stored secret cannot be read; restore keys/secrets.key in the state directory.",
-                private="secret was encrypted with another key",
-            ) from None
+            raise unreadable(number, "is not the key with which it was encrypted") from None
 
     async def hash(self, password: str) -> str:
         """An argon2id hash in PHC form."""
@@ -81,6 +88,25 @@ class Secrets:
 
 of: Callable[[Cloud], Secrets] = per_cloud(lambda cloud: Secrets(cloud.config.state))
 """The secrets of a cloud."""
+
+
+def key_number(hidden: str) -> int:
+    """Of the key with which a text was encrypted. The texts from the time of the single key do not say it."""
+    number, dot, _ = hidden.partition(".")
+    return int(number) if dot and NUMBER.fullmatch(number) else 1
+
+
+def kept(state: Path) -> bool:
+    """Whether the state directory has keys of secrets."""
+    return (state / SINGLE).exists() or any((state / DIRECTORY).glob("[1-9]*"))
+
+
+def unreadable(number: int, why: str) -> Unavailable:
+    return Unavailable(
+        f"A stored secret cannot be read: {DIRECTORY}/{number} in the state directory {why}."
+        " The operator has to put back the directory keys from the backup that was made with the database.",
+        private=f"key {number} of stored secrets {why}, or the text was damaged",
+    )
 
 
 def matches(hashed: str, password: str) -> bool:

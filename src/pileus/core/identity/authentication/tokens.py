@@ -1,12 +1,6 @@
-"""Tokens that carry themselves: a packed payload, sealed with a key of a rotating repository.
-
-The repository is a directory of numbered files. 0 is staged (known, not yet used), the highest number is
-primary (seals), those between were primary once and still open. So every process knows a key before anyone
-seals with it.
-"""
+"""Tokens that carry themselves: a packed payload, sealed with a key of a rotating repository."""
 
 import base64
-import os
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -14,15 +8,16 @@ from pathlib import Path
 from uuid import UUID
 
 import msgspec
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.fernet import InvalidToken
 
 from pileus.core.cloud import Cloud
 from pileus.core.errors import Unauthenticated
-from pileus.core.identity.authentication import keyfiles
+from pileus.core.identity.authentication.keyfiles import Repository
 from pileus.core.identity.percloud import per_cloud
 from pileus.core.identity.records import Scope
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+WEB_SESSION = "session"
 METHODS = (
     "password",
     "token",
@@ -36,8 +31,11 @@ METHODS = (
     "oauth2_credential",
     "external",
     "staticpin",
+    WEB_SESSION,
 )
-"""Their places are stored in tokens: only ever append."""
+"""WEB_SESSION marks what a web interface of another API got for a password, also before a second factor: good there
+alone.
+Their places are stored in tokens: only ever append."""
 SCOPES: tuple[Scope | None, ...] = (None, Scope.PROJECT, Scope.DOMAIN, Scope.SYSTEM)
 NIL = UUID(int=0)
 ROTATE_SECONDS = 86_400
@@ -95,14 +93,11 @@ unpack = msgspec.msgpack.Decoder(Packed).decode
 
 
 class Tokens:
-    """Seals and opens tokens. Keys that another process rotated are read again when the directory changed."""
+    """Seals and opens tokens."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        if not self._numbers():
-            keyfiles.put(directory / "0", Fernet.generate_key())
-            keyfiles.put(directory / "1", Fernet.generate_key())
-        self._load()
+        self._keys = Repository(directory)
 
     def issue(self, token: Token) -> str:
         return self.seal(pack(packed(token)))
@@ -116,9 +111,8 @@ class Tokens:
 
     def seal(self, payload: bytes) -> str:
         """Something else than a token that a client is to bring back unchanged."""
-        if self._changed():
-            self._load()
-        return self._keys.encrypt(payload).decode().rstrip("=")
+        _, key = self._keys.primary()
+        return key.encrypt(payload).decode().rstrip("=")
 
     def unseal(self, text: str) -> bytes:
         """Raises Unauthenticated for what is not ours."""
@@ -134,17 +128,9 @@ class Tokens:
 
         The oldest go, but none while a token may live that it sealed: so it may be repeated as often as one likes.
         """
-        staged = self.directory / "0"
-        primary = self.directory / str(self._numbers()[-1] + 1)
-        staged.rename(primary)
-        os.utime(primary, (now.timestamp(), now.timestamp()))
-        keyfiles.put(staged, Fernet.generate_key())
-        for number in self._numbers()[1:][: -(ACTIVE_KEYS - 1)]:
-            after = self.directory / str(number + 1)
-            if now.timestamp() - after.stat().st_mtime > token_seconds:
-                (self.directory / str(number)).unlink()
-        self._load()
-        return tuple(self._numbers())
+        numbers = self._keys.rotate(now)
+        self._keys.retire(numbers[: -(ACTIVE_KEYS - 1)], now, token_seconds)
+        return self._keys.numbers()
 
     def rotate_when_due(self, now: datetime, token_seconds: int) -> bool:
         """Rotate when the last time is a day ago, or the life of a token if that is longer: none ends before its time.
@@ -157,27 +143,11 @@ class Tokens:
 
     def _open(self, sealed: bytes) -> bytes:
         try:
-            return self._keys.decrypt(sealed)
+            return self._keys.every().decrypt(sealed)
         except InvalidToken:
-            if not self._changed():
+            if not self._keys.refresh():
                 raise
-        self._load()
-        return self._keys.decrypt(sealed)
-
-    def _numbers(self) -> list[int]:
-        if not self.directory.is_dir():
-            return []
-        return sorted(int(path.name) for path in self.directory.iterdir() if path.name.isdecimal())
-
-    def _changed(self) -> bool:
-        return self.directory.stat().st_mtime_ns != self._seen
-
-    def _load(self) -> None:
-        self._seen = self.directory.stat().st_mtime_ns
-        numbers = sorted(self._numbers(), reverse=True)
-        self._keys = MultiFernet(
-            [Fernet((self.directory / str(number)).read_bytes().strip()) for number in numbers]
-        )
+        return self._keys.every().decrypt(sealed)
 
 
 of: Callable[[Cloud], Tokens] = per_cloud(lambda cloud: Tokens(cloud.config.state / "keys" / "tokens"))

@@ -20,7 +20,7 @@ from pileus.core.identity.authentication.credential_records import (
     AccessToken,
     ApplicationCredential,
 )
-from pileus.core.identity.authentication.tokens import Token, refused
+from pileus.core.identity.authentication.tokens import WEB_SESSION, Token, refused
 from pileus.core.identity.authorization import holding
 from pileus.core.identity.authorization.inference import closure
 from pileus.core.identity.changes import change_count
@@ -77,10 +77,12 @@ class Memory:
 memory = per_cloud(lambda cloud: Memory())
 
 
-async def present(cloud: Cloud, text: str, *, allow_expired: bool = False, bound: bool = False) -> Session:
+async def present(
+    cloud: Cloud, text: str, *, allow_expired: bool = False, bound: bool = False, web: bool = False
+) -> Session:
     """Who holds the token; with `allow_expired` also within two days after its end. Raises Unauthenticated when it
     is not good now. Only who says `bound` is given tokens with access rules, and then sees to it that the request
-    fits them."""
+    fits them; only who says `web`, sessions of a web interface, and then sees to their second factor."""
     key = hashlib.sha256(text.encode()).digest()
     now = cloud.now()
     async with cloud.view() as look:
@@ -91,6 +93,8 @@ async def present(cloud: Cloud, text: str, *, allow_expired: bool = False, bound
     refuse_expired(session, now - EXPIRED_WINDOW if allow_expired else now)
     if session.access_rules is not None and not bound:
         raise refused("token is bound to requests of another API")
+    if WEB_SESSION in session.token.methods and not web:
+        raise refused("token is a session of a web interface, which is good there alone")
     return session
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from pileus.core.caller import READER, Caller
 from pileus.core.cloud import Cloud, Look
-from pileus.core.errors import Forbidden
+from pileus.core.errors import Forbidden, NotFound
 from pileus.core.identity.authorization import authority, holding
 from pileus.core.identity.authorization.assignments import Place
 from pileus.core.identity.records import (
@@ -65,6 +65,15 @@ async def list_all(cloud: Cloud, caller: Caller, want: AssignmentFilter) -> list
         else:
             found = await _made(look, want)
     return [granted for granted in found if inside is None or _domain_of(granted) in inside]
+
+
+async def require_known(cloud: Cloud, *, user: UUID | None, project: UUID | None) -> None:
+    """Raises NotFound for whoever or whatever is given and does not exist."""
+    async with cloud.view() as look:
+        if user is not None and await look.maybe(User, user) is None:
+            raise NotFound("User", user.hex)
+        if project is not None and await look.maybe(Project, project) is None:
+            raise NotFound("Project", project.hex)
 
 
 async def _readable(look: Look, caller: Caller) -> list[UUID] | None:

@@ -7,7 +7,7 @@ import msgspec
 
 from pileus.core.caller import ADMIN, MANAGER, MEMBER, READER, Caller
 from pileus.core.cloud import Cloud, Look, Tx
-from pileus.core.errors import Forbidden, NotFound
+from pileus.core.errors import Forbidden, Invalid, NotFound
 from pileus.core.identity.authentication.tokens import NIL
 from pileus.core.identity.authorization import authority, holding
 from pileus.core.identity.authorization.inference import closure
@@ -192,25 +192,16 @@ async def domain_names(cloud: Cloud, domains: Iterable[UUID]) -> dict[UUID, str]
 
 
 async def own_places(cloud: Cloud, caller: Caller, groups: Iterable[UUID] = ()) -> list[Reach]:
-    """Every enabled place where the caller has a role, by itself, its groups (also those of its token) and its account,
-    inherited ones included: what its token can be exchanged for."""
+    """Every place where the caller has a role, by itself, its groups (also those of its token) and its account, inherited
+    ones included. Its token can be exchanged for one there where the place and its domain are enabled."""
     async with cloud.view() as look:
         found = await holding.places(look, caller.user, groups)
         known = tuple(target for scope, target in found if scope is Scope.PROJECT)
-        projects = await look.list(Project, id=known, enabled=True, order=("created_at",)) if known else []
-        enabled = {
-            domain.id: domain for domain in await look.list(Domain, enabled=True, order=("created_at",))
-        }
-    reached = [
-        Reach(place=Place(Scope.PROJECT, project.id), project=project)
-        for project in projects
-        if project.domain in enabled
-    ]
-    reached += [
-        Reach(place=Place(Scope.DOMAIN, key), domain=domain)
-        for key, domain in enabled.items()
-        if (Scope.DOMAIN, key) in found
-    ]
+        projects = await look.list(Project, id=known, order=("created_at",)) if known else []
+        inside = tuple(target for scope, target in found if scope is Scope.DOMAIN)
+        domains = await look.list(Domain, id=inside, order=("created_at",)) if inside else []
+    reached = [Reach(place=Place(Scope.PROJECT, project.id), project=project) for project in projects]
+    reached += [Reach(place=Place(Scope.DOMAIN, domain.id), domain=domain) for domain in domains]
     return [*reached, Reach(place=SYSTEM)] if (Scope.SYSTEM, NIL) in found else reached
 
 
@@ -267,6 +258,10 @@ async def _require(
 
 async def _refuse_foreign_role(look: Look, role: UUID, place: Place, domain: UUID | None) -> None:
     held = await look.get(Role, role)
+    if place.scope is Scope.SYSTEM and held.domain is not None:
+        raise Invalid(
+            f"Role {role.hex} is a domain-specific role. Unable to use a domain-specific role in a system assignment."
+        )
     if place.scope is Scope.PROJECT and held.domain is not None and held.domain != domain:
         raise Forbidden(
             f"Project {place.target.hex} must be in the same domain as the role {role.hex} being assigned."

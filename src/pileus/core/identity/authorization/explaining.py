@@ -10,6 +10,7 @@ from pileus.core.caller import READER, Caller
 from pileus.core.cloud import Cloud, Look, kind_of
 from pileus.core.compute.records import KeyPair, Server, ServerGroup
 from pileus.core.errors import Forbidden, Invalid, NotFound
+from pileus.core.identity.authentication import second_factor
 from pileus.core.identity.authentication.tokens import NIL
 from pileus.core.identity.authorization import holding
 from pileus.core.identity.records import Domain, Group, Project, Role, Scope, User
@@ -64,6 +65,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     user: User
     problems: tuple[str, ...]
     """What keeps every token of the user from being good."""
+    notes: tuple[str, ...]
+    """What keeps logins by the password from giving one."""
     thing: Thing | None
     standings: tuple[Standing, ...]
     """The place of the object first, then every other where the user has a role."""
@@ -84,11 +87,12 @@ async def find(cloud: Cloud, caller: Caller, user: str, thing: str, *, reading: 
         if found is not None and not caller.admin and not await _sees(look, held, found):
             raise NotFound("Object", thing[:64])
         problems = await _problems(look, held)
+        notes = await _notes(cloud, look, held)
         standings = [
             await _standing(look, held, scope, target, found, reading)
             for scope, target in await _places(look, held, found)
         ]
-    return Findings(user=held, problems=problems, thing=found, standings=tuple(standings))
+    return Findings(user=held, problems=problems, notes=notes, thing=found, standings=tuple(standings))
 
 
 async def _user(look: Look, caller: Caller, text: str) -> User:
@@ -148,6 +152,18 @@ async def _problems(look: Look, user: User) -> tuple[str, ...]:
         ),
     ]
     return tuple(text for holds, text in found if holds)
+
+
+async def _notes(cloud: Cloud, look: Look, user: User) -> tuple[str, ...]:
+    factor = await second_factor.of(cloud, look, user.id)
+    if not cloud.config.second_factor or not factor.demanded:
+        return ()
+    if factor.ready:
+        return (f"User {user.name} logs in with a second factor ({factor.provider}) beside the password.",)
+    return (
+        f"A second factor is demanded of user {user.name} and none is set up: the password alone opens nothing but a "
+        "CloudStack session to set one up (setupUserTwoFactorAuthentication).",
+    )
 
 
 async def _places(look: Look, user: User, thing: Thing | None) -> list[tuple[Scope, UUID]]:

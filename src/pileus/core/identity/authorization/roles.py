@@ -78,9 +78,8 @@ async def list_page(
     """Roles of every domain's use, or (with `domain`) of one domain's own. Raises NotFound for a marker that is
     nothing."""
     _require_reads(caller)
-    where = [match.condition("name") for match in names]
     async with cloud.view() as look:
-        return await page(look, Role, window, *where, *equal(name=name), domain=domain)
+        return await page(look, Role, window, *equal(name=name), names=names, domain=domain)
 
 
 async def list_all(

@@ -22,6 +22,8 @@ from pileus.core.identity.delegation.access_rules import WantedRule
 from pileus.core.identity.records import Role, Scope, User
 from pileus.core.identity.users import hash_new
 
+UNASSIGNED = "Invalid application credential: Cannot create an application credential with unassigned role"
+
 
 class CreateApplicationCredential(msgspec.Struct, frozen=True, kw_only=True):
     """Roles by id or by name; none: all that the caller has there. An empty secret is made up. Without access rules
@@ -90,12 +92,12 @@ async def _roles(
     for want in wanted:
         role = next((role for role in known.values() if want in (role.id, role.name)), None)
         if role is None:
-            raise NotFound("role", want.hex if isinstance(want, UUID) else want[:64])
+            if isinstance(want, UUID):
+                raise Invalid(UNASSIGNED)
+            raise NotFound("role", want[:64])
         chosen.extend([role.id, *sorted(closure(known, [role.id]) - {role.id})])
     if not set(chosen) <= {role.id for role in held}:
-        raise Invalid(
-            "Invalid application credential: Cannot create an application credential with unassigned role"
-        )
+        raise Invalid(UNASSIGNED)
     return tuple(dict.fromkeys(chosen))
 
 

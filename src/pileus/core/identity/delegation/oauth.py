@@ -166,13 +166,13 @@ async def exchange(cloud: Cloud, signed: Signed) -> Handed:
         raise wrong("The request token was given to another consumer.")
     plain = vault.of(cloud).decrypt
     await signed_requests.verify(cloud, signed, said, plain(consumer.secret), plain(asked.secret))
-    if not asked.verifier or not hmac.compare_digest(plain(asked.verifier).encode(), said.verifier.encode()):
-        raise wrong("The verifier is not the one of the request token, or no user has authorized it.")
     secret = secrets.token_hex(16)
     async with cloud.transaction() as tx:
-        seen, asked = asked, await _request(tx, asked.id, now)
-        if asked.user is None or asked.verifier != seen.verifier:
-            raise wrong("Another user has authorized the request token meanwhile.")
+        asked = await _request(tx, asked.id, now)
+        if asked.user is None or not hmac.compare_digest(
+            plain(asked.verifier).encode(), said.verifier.encode()
+        ):
+            raise wrong("The verifier is not the one of the request token, or no user has authorized it.")
         made = await tx.add(
             AccessToken(
                 id=cloud.new_id(),

@@ -6,7 +6,7 @@ did not answer in time, or does not work as it is configured.
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID, uuid5
 
@@ -72,7 +72,9 @@ class Directory(Protocol):
 
     async def find(self, *, name: str = "", dn: str = "") -> Entry | None: ...
     async def people(self, part: Part | None = None, like: str = "") -> list[Entry]: ...
-    async def groups(self) -> list[Team]: ...
+    async def groups(self, people: list[Entry] | None = None) -> list[Team]:
+        """`people`: all, as just read; without them they are read again."""
+
     async def groups_of(self, dn: str) -> list[Team]: ...
     async def parts_of(self, dn: str, parts: list[Part]) -> list[Part]: ...
     async def verify(self, dn: str, password: str) -> bool: ...
@@ -112,6 +114,10 @@ class Directories:
         self.opener: Opener | None = None
         self.asked: dict[UUID, datetime] = {}
         """When a domain was last read whole, well or not."""
+        self.took: dict[UUID, timedelta] = {}
+        """How long that took."""
+        self.reading: dict[UUID, asyncio.Task[None]] = {}
+        """Readings for which somebody waits, or waited."""
         self.known: dict[UUID, tuple[Any, Binding | None]] = {}
         """Bindings by domain, with what they were read from."""
         self._locks: dict[UUID, asyncio.Lock] = {}
@@ -153,6 +159,9 @@ class Directories:
             del self.known[domain]
 
     async def close(self) -> None:
+        for task in list(self.reading.values()):
+            task.cancel()
+            await asyncio.wait({task})
         await self.keep(())
 
 

@@ -103,7 +103,7 @@ def from_servers(given: Mapping[str, Any], servers: list[DirectoryServer]) -> Op
     active, base = given["provider"] == "microsoftad", given["basedn"]
     filters = [given["query_filter"]]
     if given["search_group_principle"]:
-        filters.append(f"(memberOf={given['search_group_principle']})")
+        filters.append(f"(memberOf={in_filter(given['search_group_principle'])})")
     filters = [text if text.startswith("(") else f"({text})" for text in filters if text]
     options = {
         "schema": "activedirectory" if active else "openldap",
@@ -117,7 +117,7 @@ def from_servers(given: Mapping[str, Any], servers: list[DirectoryServer]) -> Op
         "page_size": given["request_page_size"],
         "connection_timeout": max(1, given["read_timeout"] // 1000) if given["read_timeout"] else -1,
         "tls_cacertfile": given["truststore"],
-        "user_id_attribute": name,
+        "user_id_attribute": None if active else name,
         "user_name_attribute": name,
         "user_mail_attribute": given["email_attribute"],
         "user_first_name_attribute": given["firstname_attribute"],
@@ -131,6 +131,11 @@ def from_servers(given: Mapping[str, Any], servers: list[DirectoryServer]) -> Op
         "group_ad_nesting": given["nested_groups_enable"],
     }
     return {option: value for option, value in options.items() if value is not None}
+
+
+def in_filter(text: str) -> str:
+    """As a value in a filter of LDAP (RFC 4515)."""
+    return "".join(f"\\{ord(letter):02x}" if letter in "\\()*\0" else letter for letter in text)
 
 
 def address(server: DirectoryServer, tls: bool) -> str:

@@ -4,7 +4,7 @@ A user whom the directory has no more, or has disabled, is disabled without a na
 comes back. One that has its name there and is disabled was disabled here, and stays so.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -135,16 +135,15 @@ async def place(tx: Tx, user: User, groups: Iterable[UUID]) -> None:
         await changed(tx)
 
 
-async def fill(tx: Tx, group: Group, users: Iterable[UUID]) -> None:
-    """Give a group of a directory these members, and no others."""
-    keys = tuple(users)
-    wanted = {user.id for user in await tx.list(User, id=keys)} if keys else set()
-    held = {one.user: one for one in await tx.list(Membership, group=group.id)}
-    for user in held.keys() - wanted:
+async def fill(tx: Tx, group: Group, wanted: Collection[UUID], users: Sequence[UUID]) -> None:
+    """Of these users, those who are wanted are in the group of a directory, and the others are not."""
+    there = {user.id for user in await tx.list(User, id=tuple(wanted))} if wanted else set()
+    held = {one.user: one for one in await tx.list(Membership, group=group.id, user=tuple(users))}
+    for user in held.keys() - there:
         await tx.remove(held[user])
-    for user in wanted - held.keys():
+    for user in there - held.keys():
         await tx.add(_membership(tx, group.id, user))
-    if held.keys() != wanted:
+    if held.keys() != there:
         await changed(tx)
 
 

@@ -10,24 +10,22 @@ Values = Mapping[str, Sequence[str]]
 
 
 def of_openid(issuer: str, subject: str, values: Values) -> dict[str, Sequence[str]]:
-    """Each claim by its own name, and as mod_auth_openidc writes it with its usual prefixes."""
-    found: dict[str, Sequence[str]] = {"REMOTE_USER": (subject,)}
-    for name, said in {**values, "iss": (issuer,), "sub": (subject,)}.items():
-        found |= {name: said, f"OIDC-{name}": said, f"OIDC_CLAIM_{name}": said}
+    """Each claim by its own name, and as mod_auth_openidc writes it with its usual prefixes. No claim passes for another
+    by its name, and least of all for who it is and who says so."""
+    claims: list[tuple[str, Sequence[str]]] = [*values.items(), ("iss", (issuer,)), ("sub", (subject,))]
+    found = dict(claims)
+    for name, said in claims:
+        found |= {f"OIDC-{name}": said, f"OIDC_CLAIM_{name}": said}
         upper = name.upper().replace("-", "_")
         found |= {f"HTTP_OIDC_{upper}": said, f"HTTP_OIDC_CLAIM_{upper}": said}
-    return found
+    return found | {"REMOTE_USER": (subject,)}
 
 
 def of_saml(issuer: str, subject: str, values: Values) -> dict[str, Sequence[str]]:
     """Each attribute by its names, and as mod_auth_mellon writes it; the provider also as Shibboleth names it."""
-    found: dict[str, Sequence[str]] = {}
+    found = dict(values)
     for name, said in values.items():
-        found |= {
-            name: said,
-            f"MELLON_{name}": said,
-            f"MELLON_{name.replace(':', '_').replace('.', '_')}": said,
-        }
+        found |= {f"MELLON_{name}": said, f"MELLON_{name.replace(':', '_').replace('.', '_')}": said}
     ids = {"REMOTE_USER": (subject,), "NAME_ID": (subject,), "MELLON_NAME_ID": (subject,)}
     return found | ids | {"MELLON_IDP": (issuer,), "Shib-Identity-Provider": (issuer,)}
 

@@ -64,7 +64,7 @@ async def delete(cloud: Cloud, caller: Caller, provider: str, key: str) -> None:
 async def known(look: Look, provider: str, key: str) -> Protocol:
     held = await look.maybe(Protocol, provider, key)
     if held is None:
-        raise NotFound("Federated protocol", f"{key} of Identity Provider {provider}")
+        raise NotFound(f"federated protocol {key} for Identity Provider", provider)
     return held
 
 

@@ -1,6 +1,6 @@
 """Identity providers: who else may say who somebody is, how it is spoken with, and the domain of its users."""
 
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -17,6 +17,11 @@ from pileus.core.identity.federation.federation_records import IdentityProvider
 from pileus.core.identity.records import Domain
 
 KIND = "Identity Provider"
+
+
+Opaque = Literal["refuse", "introspection", "userinfo"]
+"""How access tokens are believed that are no JWTs: not at all; by the provider's introspection, which says for whom they
+were issued; or, where it has none, by its userinfo, which does not."""
 
 
 class CreateProvider(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +50,7 @@ class OpenIdSettings(msgspec.Struct, frozen=True, kw_only=True):
     scopes: tuple[str, ...] = ("openid", "email", "profile")
     audiences: tuple[str, ...] = ()
     """For whom access tokens may have been issued beside our own client; what is for nobody named here is refused."""
+    opaque_tokens: Opaque = "introspection"
 
 
 class SamlSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,6 +166,7 @@ def openid(cloud: Cloud, provider: IdentityProvider) -> OpenIdSettings:
         secret=secret,
         scopes=tuple(settings["scopes"]),
         audiences=tuple(settings["audiences"]),
+        opaque_tokens=settings.get("opaque_tokens", "introspection"),
     )
 
 

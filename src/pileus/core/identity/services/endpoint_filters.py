@@ -1,4 +1,4 @@
-"""Which endpoints a project sees: all, or those given to it one by one or by groups. And the catalogue that follows."""
+"""Which endpoints a project sees: all, or those given to it one by one or by groups."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,95 +10,21 @@ from msgspec.structs import replace
 
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Look
-from pileus.core.errors import NotFound
+from pileus.core.errors import Exists, NotFound
 from pileus.core.identity import departures
 from pileus.core.identity.authorization import authority
-from pileus.core.identity.changes import change_count, changed, given
-from pileus.core.identity.percloud import per_cloud
+from pileus.core.identity.changes import changed, given
 from pileus.core.identity.records import Project
 from pileus.core.identity.services.catalogue_records import (
     Endpoint,
     EndpointGroup,
     ProjectEndpoint,
     ProjectEndpointGroup,
-    Service,
 )
+from pileus.core.identity.services.offers import matches
 
-FILTERS = {"service_id": "service", "region_id": "region", "interface": "interface"}
-"""What a group chooses endpoints by, and the field in which the endpoint has it."""
 GROUP: departures.Parts = ((ProjectEndpointGroup, "group"),)
-
-
-class Offered(msgspec.Struct, frozen=True):
-    """A service as a project sees it."""
-
-    service: Service
-    endpoints: tuple[Endpoint, ...]
-
-
-class Catalogue(msgspec.Struct, frozen=True):
-    """What is enabled, and the endpoints of those projects that see only some."""
-
-    change: int
-    everything: tuple[Offered, ...]
-    chosen: Mapping[UUID, frozenset[UUID]]
-
-    def of(self, project: UUID | None) -> tuple[Offered, ...]:
-        """For a token of the project; a project with endpoints of its own does not see services without any."""
-        chosen = self.chosen.get(project) if project is not None else None
-        if not chosen:
-            return self.everything
-        seen = (
-            Offered(offered.service, tuple(each for each in offered.endpoints if each.id in chosen))
-            for offered in self.everything
-        )
-        return tuple(offered for offered in seen if offered.endpoints)
-
-
-class Memory:
-    """The catalogue as it was read last."""
-
-    last: Catalogue | None = None
-
-
-memory = per_cloud(lambda cloud: Memory())
-
-
-async def catalogue(cloud: Cloud) -> Catalogue:
-    """What there is now; read again only when identity or the catalogue changed since."""
-    async with cloud.view() as look:
-        change, known = await change_count(look), memory(cloud)
-        if known.last is None or known.last.change != change:
-            known.last = await _read(look, change)
-        return known.last
-
-
-async def _read(look: Look, change: int) -> Catalogue:
-    endpoints = await look.list(Endpoint, order=("created_at",))
-    inside: dict[UUID, list[Endpoint]] = {}
-    for endpoint in endpoints:
-        if endpoint.enabled:
-            inside.setdefault(endpoint.service, []).append(endpoint)
-    everything = tuple(
-        Offered(service, tuple(inside.get(service.id, ())))
-        for service in await look.list(Service, enabled=True, order=("created_at",))
-    )
-    chosen: dict[UUID, set[UUID]] = {}
-    for each in await look.list(ProjectEndpoint):
-        chosen.setdefault(each.project, set()).add(each.endpoint)
-    groups = {group.id: group for group in await look.list(EndpointGroup)}
-    for held in await look.list(ProjectEndpointGroup):
-        found = [endpoint.id for endpoint in endpoints if matches(groups[held.group], endpoint)]
-        chosen.setdefault(held.project, set()).update(found)
-    return Catalogue(change, everything, {key: frozenset(value) for key, value in chosen.items()})
-
-
-def matches(group: EndpointGroup, endpoint: Endpoint) -> bool:
-    for name, value in group.filters.items():
-        has = getattr(endpoint, FILTERS[name])
-        if (has.hex if isinstance(has, UUID) else has) != value:
-            return False
-    return True
+TWICE = "Conflict occurred attempting to store {what} - Duplicate entry."
 
 
 # --- endpoints of projects
@@ -134,6 +60,8 @@ async def give(cloud: Cloud, caller: Caller, project: UUID, endpoint: UUID) -> N
     async with cloud.transaction(caller) as tx:
         await tx.get(Endpoint, endpoint)
         await tx.get(Project, project)
+        if await tx.maybe(ProjectEndpoint, project, endpoint) is not None:
+            raise Exists(TWICE.format(what="project_endpoint"))
         await tx.add(ProjectEndpoint(project=project, endpoint=endpoint))
         await changed(tx)
 
@@ -259,6 +187,8 @@ async def give_group(cloud: Cloud, caller: Caller, group: UUID, project: UUID) -
     async with cloud.transaction(caller) as tx:
         await tx.get(Project, project)
         await tx.get(EndpointGroup, group)
+        if await tx.maybe(ProjectEndpointGroup, project, group) is not None:
+            raise Exists(TWICE.format(what="project_endpoint_group"))
         await tx.add(ProjectEndpointGroup(project=project, group=group))
         await changed(tx)
 

@@ -22,6 +22,7 @@ from pileus.core.identity.services.catalogue_records import (
     Service,
 )
 from pileus.core.identity.services.regions import below
+from pileus.store import Condition
 
 DOCUMENT: departures.Parts = ((PolicyAssociation, "policy"),)
 
@@ -62,11 +63,13 @@ async def create(cloud: Cloud, caller: Caller, want: CreatePolicy) -> PolicyDocu
         )
 
 
-async def list_all(cloud: Cloud, caller: Caller, *, type: str | None = None) -> list[PolicyDocument]:
+async def list_all(
+    cloud: Cloud, caller: Caller, *where: Condition, type: str | None = None
+) -> list[PolicyDocument]:
     async with cloud.view() as look:
         await authority.require_reads(look, caller, None, "policy.read")
         equals = {} if type is None else {"type": type}
-        return await look.list(PolicyDocument, order=("created_at",), **equals)
+        return await look.list(PolicyDocument, *where, order=("created_at",), **equals)
 
 
 async def show(cloud: Cloud, caller: Caller, key: UUID) -> PolicyDocument:
@@ -111,7 +114,7 @@ async def check(cloud: Cloud, caller: Caller, key: UUID, use: Use) -> None:
         await authority.require_reads(look, caller, None, "policy.read")
         await _require(look, key, use)
         if await look.one(PolicyAssociation, policy=key, **_fields(use)) is None:
-            raise NotFound("Policy association of", key.hex)
+            raise NotFound("Policy association", key.hex)
 
 
 async def disuse(cloud: Cloud, caller: Caller, key: UUID, use: Use) -> None:
@@ -161,7 +164,7 @@ async def of_endpoint(cloud: Cloud, caller: Caller, key: UUID) -> PolicyDocument
             found = await look.one(PolicyAssociation, **_fields(each))
             if found is not None:
                 return await look.get(PolicyDocument, found.policy)
-    raise NotFound("A policy of endpoint", key.hex)
+    raise NotFound("policy association for", f"endpoint {key.hex}")
 
 
 async def _require(look: Look, key: UUID, use: Use) -> None:

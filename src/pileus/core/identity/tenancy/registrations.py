@@ -7,7 +7,7 @@ to the address itself. What a token proves is hashed like the token it is, so th
 import hashlib
 import re
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 from urllib.parse import quote
 from uuid import UUID
 
@@ -16,10 +16,10 @@ import structlog
 
 from pileus.core import mail
 from pileus.core.caller import Caller
-from pileus.core.cloud import Cloud, Tx
+from pileus.core.cloud import Cloud, Look, Tx
 from pileus.core.errors import Conflict, Forbidden, Invalid, NotFound, TooMany, Unsupported
 from pileus.core.identity import users
-from pileus.core.identity.authentication import password_policy
+from pileus.core.identity.authentication import password_policy, password_resets
 from pileus.core.identity.authorization import authority
 from pileus.core.identity.domains import ROOT
 from pileus.core.identity.records import (
@@ -42,6 +42,8 @@ HOUR = timedelta(hours=1)
 LATER = "Too many registrations were asked for; try again in an hour."
 INVITED_FOR = 7
 """Times as long as a confirmation is an invitation good."""
+MOST_NAMES = 5
+"""Users of one address that a letter names."""
 
 
 class Register(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,9 +62,8 @@ async def register(cloud: Cloud, want: Register, page: str, *, source: str = "")
 
     Raises Unsupported (closed, or no mail), Invalid, TooMany; for an invitation that is not good, Forbidden.
     """
+    require_open(cloud)
     mode = cloud.config.registration
-    if mode == "closed":
-        raise Unsupported("This cloud takes no registrations; ask its operator for an account.")
     mail.require(cloud)
     mail.address(want.email)
     require_name(want.name)
@@ -72,12 +73,14 @@ async def register(cloud: Cloud, want: Register, page: str, *, source: str = "")
     hashed = await users.hash_new(cloud, want.password)
     now = cloud.now()
     token = secrets.token_urlsafe(32)
+    typed = want.email
+    want = msgspec.structs.replace(want, email=want.email.lower())  # one mailbox, however it is typed
     async with cloud.transaction() as tx:
         await tx.rows.delete_where(Registration, lt("expires_at", now), state=RegistrationState.UNCONFIRMED)
         await _refuse_flood(tx, want.email, source)
         invitation = await _invited(tx, want) if want.invitation or mode == "invitation" else None
         domain = invitation.domain if invitation else ROOT
-        known = await tx.count(User, email=want.email) > 0
+        known = [user.name for user in await tx.list(User, email=(want.email, typed), order=("name",))]
         await tx.add(
             Registration(
                 id=cloud.new_id(),
@@ -95,8 +98,15 @@ async def register(cloud: Cloud, want: Register, page: str, *, source: str = "")
                 expires_at=now + timedelta(seconds=cloud.config.registration_seconds),
             )
         )
-        await mail.post(tx, _known(cloud, want) if known else _asked(cloud, want, f"{page}#confirm={token}"))
+        await mail.post(
+            tx, _known(cloud, want, known) if known else _asked(cloud, want, f"{page}#confirm={token}")
+        )
     log.info("registration asked for", source=source)
+
+
+def require_open(cloud: Cloud) -> None:
+    if cloud.config.registration == "closed":
+        raise Unsupported("This cloud takes no registrations; ask its operator for an account.")
 
 
 def require_name(name: str) -> None:
@@ -115,11 +125,27 @@ async def _refuse_flood(tx: Tx, email: str, source: str) -> None:
 
 
 async def _invited(tx: Tx, want: Register) -> Invitation:
-    found = await tx.one(Invitation, token=digest(want.invitation)) if want.invitation else None
-    good = found is not None and not found.used and found.expires_at > tx.cloud.now()
-    if found is None or not good or found.email != want.email:
+    if not want.invitation:
+        raise Forbidden("Registration needs an invitation; use the link of the letter that invited you.")
+    found = await _good(tx, want.invitation, tx.cloud.now())
+    if found.email.lower() != want.email:
         raise Forbidden(
-            "Registration needs an invitation for this address; use the link of the letter that invited you."
+            "This invitation is for another address; register with the one that the letter was sent to."
+        )
+    return found
+
+
+async def invited(cloud: Cloud, token: str) -> Invitation:
+    """The invitation that a letter's link means. Raises Forbidden for one that is not good, or no longer."""
+    async with cloud.view() as look:
+        return await _good(look, token, cloud.now())
+
+
+async def _good(look: Look, token: str, now: datetime) -> Invitation:
+    found = await look.one(Invitation, token=digest(token)) if token else None
+    if found is None or found.used or found.expires_at <= now:
+        raise Forbidden(
+            "This invitation was used already, was withdrawn, or is too old; ask who invited you for another."
         )
     return found
 
@@ -127,8 +153,10 @@ async def _invited(tx: Tx, want: Register) -> Invitation:
 async def confirm(cloud: Cloud, token: str, *, name: str = "") -> Registration:
     """The reader of the mailbox goes on; `name`: another than first asked for, when that is taken.
 
-    Makes the account, or leaves it waiting for approval. Raises NotFound, Conflict when the name is taken.
+    Makes the account, or leaves it waiting for approval. Raises NotFound, Conflict when the name is taken, Unsupported
+    where registration was closed meanwhile.
     """
+    require_open(cloud)
     async with cloud.transaction() as tx:
         found = await tx.one(Registration, token=digest(token)) if token else None
         held = await tx.maybe(Registration, found.id) if found else None  # locked: it makes one account
@@ -138,10 +166,7 @@ async def confirm(cloud: Cloud, token: str, *, name: str = "") -> Registration:
             or held.expires_at <= tx.cloud.now()
         ):
             raise NotFound("Registration", "with this token", private="token unknown, used or too old")
-        if name:
-            require_name(name)
-            held = msgspec.structs.replace(held, name=name)
-        await _refuse_taken(tx, held)
+        held = await _free(tx, held, name)
         await _use_invitation(tx, held)
         if cloud.config.registration == "approval" and held.invitation is None:
             waiting = msgspec.structs.replace(held, state=RegistrationState.WAITING, token="")
@@ -149,10 +174,15 @@ async def confirm(cloud: Cloud, token: str, *, name: str = "") -> Registration:
         return await _make(tx, held)
 
 
-async def _refuse_taken(tx: Tx, held: Registration) -> None:
+async def _free(tx: Tx, held: Registration, name: str) -> Registration:
+    """With the name, where another is given. Raises Conflict when it is taken."""
+    if name:
+        require_name(name)
+        held = msgspec.structs.replace(held, name=name)
     taken = await tx.count(User, domain=held.domain, name=held.name)
     if taken or await tx.count(Project, domain=held.domain, name=held.name):
-        raise Conflict(f"The name {held.name} is taken; confirm with another.")
+        raise Conflict(f"The name {held.name} is taken; choose another.")
+    return held
 
 
 async def _use_invitation(tx: Tx, held: Registration) -> None:
@@ -194,10 +224,10 @@ async def list_all(cloud: Cloud, caller: Caller, *, state: str = "") -> list[Reg
         return await look.list(Registration, order=("-created_at",), **equals)
 
 
-async def approve(cloud: Cloud, caller: Caller, key: UUID) -> Registration:
+async def approve(cloud: Cloud, caller: Caller, key: UUID, *, name: str = "") -> Registration:
+    """Makes the account; `name`: another than was asked for, when that is taken meanwhile (Conflict)."""
     async with cloud.transaction(caller) as tx:
-        held = await _waiting(tx, caller, key, "registration.approve")
-        await _refuse_taken(tx, held)
+        held = await _free(tx, await _waiting(tx, caller, key, "registration.approve"), name)
         made = await _make(tx, held)
         await mail.post(tx, _welcome(cloud, held))
     return made
@@ -229,13 +259,16 @@ async def _waiting(tx: Tx, caller: Caller, key: UUID, verb: str) -> Registration
 
 async def invite(cloud: Cloud, caller: Caller, email: str, page: str, domain: UUID = ROOT) -> Invitation:
     """Leave for one address to register; the letter holds the link to the `page`."""
-    mail.address(email)
+    mail.require(cloud)
+    email = mail.address(email).lower()
+    if cloud.config.registration == "closed":
+        raise Unsupported("This cloud takes no registrations; set `registration` to invitation first.")
     token = secrets.token_urlsafe(32)
     now = cloud.now()
     async with cloud.transaction(caller) as tx:
         await authority.require_manages(tx, caller, domain, "invitation.create")
         await tx.get(Domain, domain)
-        lasting = timedelta(seconds=INVITED_FOR * cloud.config.registration_seconds)
+        good = timedelta(seconds=INVITED_FOR * cloud.config.registration_seconds)
         made = await tx.add(
             Invitation(
                 id=cloud.new_id(),
@@ -243,7 +276,7 @@ async def invite(cloud: Cloud, caller: Caller, email: str, page: str, domain: UU
                 domain=domain,
                 token=digest(token),
                 created_at=now,
-                expires_at=now + lasting,
+                expires_at=now + good,
             )
         )
         await mail.post(tx, _invitation(cloud, email, f"{page}#invitation={token}&email={quote(email)}"))
@@ -280,16 +313,18 @@ def _asked(cloud: Cloud, want: Register, link: str) -> Letter:
         subject="Confirm your registration",
         text=f"Somebody, probably you, asked for an account at {cloud.config.url} with this address.\n"
         f"To confirm, open this link:\n\n{link}\n\n"
+        f"The link is good for {lasting(cloud.config.registration_seconds)}, and once. "
         "If it was not you, do nothing: no account is made.\n",
     )
 
 
-def _known(cloud: Cloud, want: Register) -> Letter:
+def _known(cloud: Cloud, want: Register, names: list[str]) -> Letter:
     return Letter(
         to=want.email,
         subject="You have an account already",
         text=f"Somebody, probably you, asked for an account at {cloud.config.url} with this address, which has one.\n"
-        "Log in with it; if you forgot the password, ask for a new one on the login page.\n"
+        f"Log in as {' or '.join(names[:MOST_NAMES])}; if you forgot the password, choose a new one:\n\n"
+        f"{password_resets.page(cloud.config)}\n\n"
         "If it was not you, do nothing.\n",
     )
 
@@ -298,7 +333,7 @@ def _welcome(cloud: Cloud, held: Registration) -> Letter:
     return Letter(
         to=held.email,
         subject="Your account is ready",
-        text=f"Your account {held.name} at {cloud.config.url} was approved; log in with the password you chose.\n",
+        text=f"Your account at {cloud.config.url} was approved. Log in as {held.name}, with the password you chose.\n",
     )
 
 
@@ -314,5 +349,14 @@ def _invitation(cloud: Cloud, email: str, link: str) -> Letter:
     return Letter(
         to=email,
         subject="You are invited",
-        text=f"You are invited to make an account at {cloud.config.url}. Open this link:\n\n{link}\n",
+        text=f"You are invited to make an account at {cloud.config.url}. Open this link:\n\n{link}\n\n"
+        f"It is good for {lasting(INVITED_FOR * cloud.config.registration_seconds)}, and for this address.\n",
     )
+
+
+def lasting(seconds: int) -> str:
+    """In words, rounded down."""
+    for unit, length in (("days", 172_800), ("hours", 7200), ("minutes", 120)):
+        if seconds >= length:
+            return f"{seconds // (length // 2)} {unit}"
+    return f"{seconds} seconds"

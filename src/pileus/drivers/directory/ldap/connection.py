@@ -4,13 +4,13 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple, TypeVar
 
 import ldap
 from ldap.ldapobject import LDAPObject
 
+from pileus.drivers.directory.ldap.certificates import complaint
 from pileus.drivers.directory.protocol import Settings, Taken
 from pileus.drivers.errors import Missing, Refused, Unreachable
 
@@ -19,7 +19,19 @@ T = TypeVar("T")
 PATIENCE = 5
 """Seconds for a connection and for an answer, where the settings say nothing."""
 MOST = 8
-"""Connections and threads, whatever the settings say."""
+"""Connections and calls at a time, whatever the settings say."""
+MOST_HUNG = 32
+"""Threads that a server may keep hanging in a call without an end; then no further one is sent there."""
+RESTED = 120.0
+"""Seconds after which a connection that nobody used is no longer trusted: firewalls forget them without a word."""
+AVOIDED = 30.0
+"""Seconds in which a server that did not answer is asked last."""
+ALIVE = (
+    (ldap.OPT_X_KEEPALIVE_IDLE, 30),
+    (ldap.OPT_X_KEEPALIVE_INTERVAL, 10),
+    (ldap.OPT_X_KEEPALIVE_PROBES, 3),
+)
+"""By which the kernel ends connections to a machine that is gone, and what hangs on them."""
 AWAY = (
     ldap.SERVER_DOWN,
     ldap.TIMEOUT,
@@ -63,8 +75,23 @@ def worded(url: str) -> Iterator[None]:
         raise Refused(
             f"LDAP server {url} shows no more entries at once: set page_size below its limit"
         ) from error
+    except ldap.STRONG_AUTH_REQUIRED as error:
+        raise Refused(f"LDAP server {url} wants TLS: name it as ldaps://, or set use_tls") from error
+    except ldap.OPERATIONS_ERROR as error:
+        raise Refused(
+            f"LDAP server {url} refused: {said(error)} (Active Directory shows nothing to who is not logged in: "
+            "set user and password)"
+        ) from error
     except ldap.LDAPError as error:
         raise Refused(f"LDAP server {url} refused: {said(error)}") from error
+
+
+class Kept(NamedTuple):
+    """When it was opened, and when it was last used, by the monotonic clock."""
+
+    born: float
+    used: float
+    connection: LDAPObject
 
 
 class Connections:
@@ -74,10 +101,15 @@ class Connections:
         self._settings = settings
         self.urls = [url.strip() for url in settings.url.split(",") if url.strip()]
         self.limit = settings.connection_timeout if settings.connection_timeout > 0 else PATIENCE
-        size = max(1, min(settings.pool_size, MOST))
-        self._threads = ThreadPoolExecutor(size, thread_name_prefix="ldap")
+        self._slots = asyncio.Semaphore(max(1, min(settings.pool_size, MOST)))
         self._lock = threading.Lock()
-        self._idle: list[tuple[float, LDAPObject]] = []
+        self._idle: list[Kept] = []
+        self._failed: dict[str, float] = {}
+        """When a server did not answer, by its url."""
+        self._opening: dict[LDAPObject, tuple[str, float]] = {}
+        """With whom a connection is being made, and since when."""
+        self._running = 0
+        self._closed = False
 
     async def run(self, work: Callable[[LDAPObject], T], *, write: bool = False, seconds: float = 0) -> T:
         """As the configured user. What only reads is tried again where a kept connection turns out to be dead."""
@@ -102,29 +134,50 @@ class Connections:
         return await self._in_thread(go, 0)
 
     async def close(self) -> None:
+        self._closed = True
         with self._lock:
             idle, self._idle = self._idle, []
-        for _, connection in idle:
-            self._threads.submit(end, connection)
-        self._threads.shutdown(wait=False)
+        for kept in idle:
+            threading.Thread(target=end, args=(kept.connection,), daemon=True).start()
 
     async def _in_thread(self, work: Callable[[], T], seconds: float) -> T:
-        """A thread that hangs longer than libldap's own limits is left behind; there are few of them."""
+        """A thread that hangs longer than libldap's own limits (it has none for a server that is silent in the middle of
+        a TLS handshake) is left behind, and neither the others nor the end of the process wait for it."""
+        url = self._settings.url
         seconds = seconds or self.limit * (len(self.urls) + 2)
-
-        def go() -> T:
-            with worded(self._settings.url):
-                return work()
-
-        loop = asyncio.get_running_loop()
+        if self._closed:  # because the settings have changed
+            raise Unreachable(f"LDAP server {url} is not asked any more")
+        if self._running >= MOST_HUNG:
+            raise Unreachable(f"LDAP server {url} does not answer: {self._running} calls hang")
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         try:
-            asked = loop.run_in_executor(self._threads, go)
-        except RuntimeError as error:  # closed meanwhile, because the settings have changed
-            raise Unreachable(f"LDAP server {self._settings.url} is not asked any more") from error
-        try:
-            return await asyncio.wait_for(asked, seconds)
+            async with asyncio.timeout(seconds), self._slots:
+                threading.Thread(target=self._go, args=(work, answer), name="ldap", daemon=True).start()
+                return await answer
         except TimeoutError:
-            raise Unreachable(f"LDAP server {self._settings.url} did not answer for {seconds} s") from None
+            raise Unreachable(f"LDAP server {url} did not answer for {seconds:.0f} s") from None
+
+    def _go(self, work: Callable[[], T], answer: "asyncio.Future[T]") -> None:
+        with self._lock:
+            self._running += 1
+        try:
+            with worded(self._settings.url):
+                result, failed = [work()], None
+        except BaseException as error:
+            result, failed = [], error
+        with self._lock:
+            self._running -= 1
+
+        def tell() -> None:
+            if answer.done():
+                return
+            if failed is not None:
+                answer.set_exception(failed)
+            else:
+                answer.set_result(result[0])
+
+        with suppress(RuntimeError):  # the loop has ended: nobody waits
+            answer.get_loop().call_soon_threadsafe(tell)
 
     def _bound(self, dn: str, password: str) -> bool:
         try:
@@ -150,12 +203,10 @@ class Connections:
             end(connection)
 
     def _kept(self, work: Callable[[LDAPObject], T]) -> T:
-        born, connection = self._take()
-        if connection is not None:
-            try:
-                return self._work(work, born, connection)
-            except (ldap.SERVER_DOWN, ldap.UNAVAILABLE):
-                pass  # it died while nobody used it
+        kept = self._take()
+        if kept is not None:
+            with suppress(*AWAY):  # it died while nobody used it, or its server did
+                return self._work(work, kept.born, kept.connection)
         return self._work(work, time.monotonic(), self._open(self._settings.user, self._settings.password))
 
     def _work(self, work: Callable[[LDAPObject], T], born: float, connection: LDAPObject) -> T:
@@ -170,38 +221,66 @@ class Connections:
         self._keep(born, connection)
         return result
 
-    def _take(self) -> tuple[float, LDAPObject | None]:
-        oldest = time.monotonic() - self._settings.pool_connection_lifetime
+    def _take(self) -> "Kept | None":
+        now = time.monotonic()
+        oldest = now - self._settings.pool_connection_lifetime
         with self._lock:
-            old = [connection for born, connection in self._idle if born <= oldest]
-            self._idle = [kept for kept in self._idle if kept[0] > oldest]
-            found = self._idle.pop() if self._idle else (0.0, None)
-        for connection in old:
-            end(connection)
+            good = [kept for kept in self._idle if kept.born > oldest and kept.used > now - RESTED]
+            old = [kept for kept in self._idle if kept not in good]
+            found = good.pop() if good else None
+            self._idle = good
+        for kept in old:
+            end(kept.connection)
         return found
 
     def _keep(self, born: float, connection: LDAPObject) -> None:
         with self._lock:
-            self._idle.append((born, connection))
+            if not self._closed:
+                self._idle.append(Kept(born, time.monotonic(), connection))
+                return
+        end(connection)
+
+    def _in_turn(self) -> list[str]:
+        """As configured, but those that did not answer lately come last."""
+        since = time.monotonic() - AVOIDED
+        with self._lock:
+            self._failed = {url: at for url, at in self._failed.items() if at > since}
+            hanging = {url: at for url, at in self._opening.values() if at < time.monotonic() - self.limit}
+            self._failed |= hanging
+            return sorted(self.urls, key=lambda url: self._failed.get(url, 0.0))
 
     def _open(self, user: str, password: str) -> LDAPObject:
         """Bound, at the first server that answers."""
         failed: ldap.LDAPError | None = None
-        for url in self.urls:
+        for url in self._in_turn():
             connection = self._made(url)
+            with self._lock:
+                self._opening[connection] = (url, time.monotonic())
             try:
-                if self._settings.use_tls:
+                if self._settings.use_tls and not encrypted(url):
                     connection.start_tls_s()
                 connection.simple_bind_s(user, password)
             except AWAY as error:
                 end(connection)
-                failed = error
+                failed = self._explained(url, error)
+                with self._lock:
+                    self._failed[url] = time.monotonic()
             except BaseException:
                 end(connection)
                 raise
             else:
                 return connection
+            finally:
+                with self._lock:
+                    del self._opening[connection]
         raise failed or ldap.SERVER_DOWN({"desc": "no url is configured"})
+
+    def _explained(self, url: str, error: ldap.LDAPError) -> ldap.LDAPError:
+        """libldap does not say when it is the certificate that it does not like."""
+        if not isinstance(error, ldap.SERVER_DOWN) or not encrypted(url):
+            return error
+        found = complaint(url, self._settings.tls_cacertfile, self._settings.tls_cacertdir, self.limit)
+        return ldap.SERVER_DOWN({"desc": said(error), "info": found}) if found else error
 
     def _made(self, url: str) -> LDAPObject:
         settings = self._settings
@@ -214,16 +293,26 @@ class Connections:
         ]
         if settings.alias_dereferencing in ALIASES:
             options.append((ldap.OPT_DEREF, ALIASES[settings.alias_dereferencing]))
-        if settings.use_tls or url.lower().startswith("ldaps"):
+        options += ALIVE
+        if settings.use_tls or encrypted(url):
             options.append((ldap.OPT_X_TLS_REQUIRE_CERT, CERTIFICATES[settings.tls_req_cert]))
             if settings.tls_cacertfile:
                 options.append((ldap.OPT_X_TLS_CACERTFILE, settings.tls_cacertfile))
             if settings.tls_cacertdir:
                 options.append((ldap.OPT_X_TLS_CACERTDIR, settings.tls_cacertdir))
             options.append((ldap.OPT_X_TLS_NEWCTX, 0))  # last: it reads the others
-        for option, value in options:
-            connection.set_option(option, value)
+        try:
+            for option, value in options:
+                connection.set_option(option, value)
+        except ValueError as error:
+            place = settings.tls_cacertfile or settings.tls_cacertdir
+            raise Refused(f"the certificates of who signs LDAP servers' cannot be read: {place}") from error
         return connection
+
+
+def encrypted(url: str) -> bool:
+    """From the first byte."""
+    return url.lower().startswith("ldaps:")
 
 
 def end(connection: LDAPObject) -> None:

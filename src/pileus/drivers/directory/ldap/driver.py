@@ -1,6 +1,6 @@
 """A directory behind LDAP: reading, and writing where the settings allow it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Never
 
 import ldap
@@ -13,10 +13,10 @@ from pileus.drivers.directory.ldap.reading import Reader
 from pileus.drivers.directory.ldap.schemas import layout_of
 from pileus.drivers.directory.ldap.searching import one, search, values
 from pileus.drivers.directory.protocol import Group, Part, Person, ReadOnly, Settings
-from pileus.drivers.errors import Missing
+from pileus.drivers.errors import Missing, Refused
 
-WHOLE = 60.0
-"""Seconds that reading all of a directory may take."""
+WHOLE = 900.0
+"""Seconds that reading all of a directory may take; each answer of it has the limit of any other."""
 NOBODY = "cn=dumb,dc=nonexistent"
 """Stands in groups of a class that must not be empty, under the name that Keystone uses."""
 NEVER_EMPTY = frozenset({"groupofnames", "groupofuniquenames"})
@@ -28,7 +28,12 @@ class LdapDirectory:
         self._connections = Connections(settings)
 
     async def check(self) -> None:
-        await self._connections.run(lambda connection: None, write=True)
+        def work(connection: LDAPObject) -> None:
+            base = self._layout.users
+            if base and one(connection, base, "(objectClass=*)", ["objectClass"]) is None:
+                raise Refused(f"it shows no {base}, where people are to be: set user_tree_dn or suffix")
+
+        await self._connections.run(work, write=True)
 
     async def find(self, *, name: str = "", dn: str = "") -> Person | None:
         if not name and not entries.is_dn(dn):
@@ -40,9 +45,9 @@ class LdapDirectory:
             lambda connection: self._reader(connection).people(part, like), seconds=WHOLE
         )
 
-    async def groups(self) -> list[Group]:
+    async def groups(self, people: Collection[Person] | None = None) -> list[Group]:
         return await self._connections.run(
-            lambda connection: self._reader(connection).groups(), seconds=WHOLE
+            lambda connection: self._reader(connection).groups(people), seconds=WHOLE
         )
 
     async def groups_of(self, dn: str) -> list[Group]:
@@ -65,9 +70,15 @@ class LdapDirectory:
         def work(connection: LDAPObject) -> Person:
             connection.add_s(dn, list(attributes.items()))
             if password:
-                self._put_password(connection, dn, password, "")
+                try:
+                    self._put_password(connection, dn, password, "")
+                except ldap.LDAPError:  # nobody is left half made, without a password
+                    removed(connection, dn)
+                    raise
             if fields.get("enabled", True):
                 self._enable(connection, dn, True)
+                if password and self._layout.active_directory_password:
+                    self._let_in(connection, dn)
             return self._required(connection, dn)
 
         return await self._connections.run(work, write=True)
@@ -212,6 +223,11 @@ class LdapDirectory:
             dn, [(ldap.MOD_DELETE, layout.user_pass, [before]), (ldap.MOD_ADD, layout.user_pass, [new])]
         )
 
+    def _let_in(self, connection: LDAPObject, dn: str) -> None:
+        """Active Directory makes people disabled, and enables nobody without a password."""
+        wanted = {self._layout.user_enabled: entries.enabled_value(self._layout, True)}
+        connection.modify_s(dn, entries.modifications(wanted))
+
     def _enable(self, connection: LDAPObject, dn: str, enabled: bool) -> None:
         """Where a group says who is."""
         layout = self._layout
@@ -237,7 +253,7 @@ class LdapDirectory:
         attribute = attribute or self._layout.group_member
         try:
             connection.modify_s(group, [(ldap.MOD_ADD, attribute, [member.encode()])])
-        except ldap.TYPE_OR_VALUE_EXISTS:
+        except (ldap.TYPE_OR_VALUE_EXISTS, ldap.ALREADY_EXISTS):  # Active Directory says the latter
             return
 
     def _leave(self, connection: LDAPObject, group: str, member: str, attribute: str = "") -> None:

@@ -1,5 +1,6 @@
 """Between entries of LDAP and what the driver speaks of: names, attributes, and whether somebody is enabled."""
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
@@ -16,6 +17,9 @@ Key = tuple[tuple[tuple[str, str], ...], ...]
 Modification = tuple[int, str, list[bytes] | None]
 SERVERS_OWN = frozenset({"objectguid", "entryuuid", "nsuniqueid", "ipauniqueid"})
 """Ids that the server gives: they cannot name a new entry."""
+GUIDS = frozenset({"objectguid", "ms-ds-consistencyguid"})
+EPOCH, NEVER = 11_644_473_600, (0, (1 << 63) - 1)
+"""Seconds from 1601, where Active Directory's time begins, to 1970; and what means no time."""
 YES = frozenset({"true", "yes", "1", "on"})
 
 
@@ -32,12 +36,20 @@ def is_dn(text: str) -> bool:
 
 
 def text_of(name: str, value: bytes) -> str:
-    if name.lower() == "objectguid" and len(value) == 16:
+    if name.lower() in GUIDS and len(value) == 16:
         return str(UUID(bytes_le=value))
+    if name.lower() == "objectsid" and len(value) >= 8:
+        return sid(value)
     try:
         return value.decode()
     except UnicodeDecodeError:
         return value.hex()
+
+
+def sid(value: bytes) -> str:
+    """As S-1-5-21-..."""
+    parts = (int.from_bytes(value[at : at + 4], "little") for at in range(8, len(value), 4))
+    return "-".join(["S", str(value[0]), str(int.from_bytes(value[2:8], "big")), *map(str, parts)])
 
 
 def first(attributes: Attributes, name: str) -> str:
@@ -64,6 +76,7 @@ def user_attributes(layout: Layout) -> list[str]:
         layout.user_description,
         layout.user_project,
         layout.user_enabled,
+        layout.user_expires,
         *(there for there, _ in layout.user_extra),
     )
     return list(dict.fromkeys(name for name in names if name))
@@ -74,6 +87,8 @@ def person_of(layout: Layout, dn: str, found: Attributes, enabled: bool | None =
     key, name = first(found, layout.user_id), first(found, layout.user_name)
     if not key or not name:
         return None
+    if enabled is None:
+        enabled = is_enabled(layout, first(found, layout.user_enabled))
     return Person(
         id=key,
         dn=dn,
@@ -83,7 +98,7 @@ def person_of(layout: Layout, dn: str, found: Attributes, enabled: bool | None =
         last_name=first(found, layout.user_last_name),
         description=first(found, layout.user_description),
         default_project=first(found, layout.user_project),
-        enabled=is_enabled(layout, first(found, layout.user_enabled)) if enabled is None else enabled,
+        enabled=enabled and not has_expired(first(found, layout.user_expires)),
         extra={ours: value for there, ours in layout.user_extra if (value := first(found, there))},
     )
 
@@ -93,6 +108,11 @@ def is_enabled(layout: Layout, value: str) -> bool:
     if layout.enabled_mask:
         return not number(value) & layout.enabled_mask
     return (value.lower() in YES) is not layout.enabled_invert
+
+
+def has_expired(value: str) -> bool:
+    until = number(value)
+    return until not in NEVER and until / 10_000_000 - EPOCH <= time.time()
 
 
 def number(value: str) -> int:
@@ -157,6 +177,8 @@ def new_group(layout: Layout, name: str, description: str, member: str) -> tuple
     """`member`: of a class that must not be empty, somebody; else empty."""
     attribute, dn = named(layout.group_id, name, layout.groups)
     values = {attribute: name, layout.group_name: name, layout.group_description: description}
+    if layout.group_class.lower() == "group":  # Active Directory would invent one
+        values["sAMAccountName"] = name
     made = {"objectClass": coded((layout.group_class,)), **filled(values)}
     return dn, made | ({layout.group_member: coded((member,))} if member else {})
 

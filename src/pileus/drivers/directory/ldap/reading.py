@@ -1,6 +1,6 @@
 """Who is in the directory and which groups hold whom: what the driver reads, on one connection."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import ldap
 from ldap.ldapobject import LDAPObject
@@ -18,13 +18,16 @@ from pileus.drivers.directory.ldap.entries import (
     user_attributes,
 )
 from pileus.drivers.directory.ldap.schemas import Layout
-from pileus.drivers.directory.ldap.searching import Found, one, search, values
+from pileus.drivers.directory.ldap.searching import Found, many, one, search, values
 from pileus.drivers.directory.protocol import Group, Part, Person
 
 DEEPEST = 32
 """Groups in one another."""
 MEMBERS = ("member", "uniqueMember")
 """In which groups of any kind name whom they hold."""
+BATCH = 25
+"""Names in one filter. Level by level this takes as many searches as groups are deep, on any server; Active Directory's
+own rule for that (1.2.840.113556.1.4.1941) walks all groups of a domain."""
 
 
 class Reader:
@@ -40,6 +43,8 @@ class Reader:
             found = one(self._connection, dn, matching(layout.user_class, layout.user_filter), asked)
             return self._person(*found) if found else None
         condition = equals(layout.user_name, name)
+        if layout.user_principal and "@" in name:
+            condition = f"(|{condition}{equals(layout.user_principal, name)})"
         filter = matching(layout.user_class, layout.user_filter, condition)
         entries = self._search(layout.users, layout.scope, filter, asked)
         people = [person for entry in entries if (person := self._person(*entry))]
@@ -47,6 +52,8 @@ class Reader:
 
     def people(self, part: Part | None, like: str) -> list[Person]:
         layout = self._layout
+        if part is not None and part.kind != "OU" and not layout.members_are_ids:
+            return self._people_in(part, like)
         base, scope = layout.users, layout.scope
         if part is not None and part.kind == "OU":
             base, scope = part.name, ldap.SCOPE_SUBTREE
@@ -64,13 +71,15 @@ class Reader:
         inside = self._inside(part)
         return [person for person in found.values() if person.id in inside]
 
-    def groups(self) -> list[Group]:
+    def groups(self, people: Iterable[Person] | None = None) -> list[Group]:
         layout = self._layout
         filter = matching(layout.group_class, layout.group_filter)
         asked = [layout.group_id, layout.group_name, layout.group_description, layout.group_member]
         entries = self._search(layout.groups, layout.scope, filter, [name for name in asked if name])
         held = {key_of(dn): self._members(dn, found) for dn, found in entries}
-        known = self._ids() if entries and not layout.members_are_ids else {}
+        known = {} if people is None else {key_of(person.dn): person.id for person in people}
+        if people is None and entries and not layout.members_are_ids:
+            known = self._ids()
         groups = []
         for dn, found in entries:
             group = group_of(layout, dn, found, self._ids_in(key_of(dn), held, known))
@@ -143,43 +152,58 @@ class Reader:
                     left.append(key)
         return found
 
-    def _inside(self, part: Part) -> set[str]:
-        """The ids of those in a group that is named."""
-        layout, known = self._layout, self._ids()
-        if part.kind == "GROUP":
-            tops = [part.name] if is_dn(part.name) else []
-        else:
-            named = f"(|{equals('cn', part.name)}{equals(layout.group_name, part.name)})"
-            found = self._search(
-                layout.everything, ldap.SCOPE_SUBTREE, f"(&{named}{self._some_group()})", ["cn"]
-            )
-            tops = [dn for dn, _ in found]
-        ids: set[str] = set()
+    def _people_in(self, part: Part, like: str) -> list[Person]:
+        """Only the members are read, however many people there are besides."""
+        layout, found = self._layout, dict[str, Person]()
+        filter, asked = matching(layout.user_class, layout.user_filter), user_attributes(layout)
+        enabled = self._enabled_names()
         seen: set[Key] = set()
-        while tops:
-            dn = tops.pop()
-            members = self._all_members(dn) if key_of(dn) not in seen and len(seen) < 10_000 else []
-            seen.add(key_of(dn))
-            for member in members:
-                key = key_of(member) if is_dn(member) else ()
-                if key in known:
-                    ids.add(known[key])
-                elif layout.members_are_ids:
-                    ids.add(member)
-                elif layout.nesting and key:
-                    tops.append(member)
-        return ids
+        left = self._tops(part)
+        while left:
+            names = {key_of(name): name for name in self._members_of(left) if is_dn(name)}
+            new = {key: name for key, name in names.items() if key not in seen}
+            seen |= new.keys()
+            persons = {
+                key_of(dn): (dn, read) for dn, read in many(self._connection, new.values(), filter, asked)
+            }
+            for key, (dn, read) in persons.items():
+                known = None if enabled is None else key in enabled
+                person = person_of(layout, dn, read, known) if self._among_users(key) else None
+                if person is not None and like.lower() in person.name.lower():
+                    found.setdefault(person.id, person)
+            left = [name for key, name in new.items() if key not in persons] if layout.nesting else []
+        return list(found.values())
+
+    def _among_users(self, key: Key) -> bool:
+        base = key_of(self._layout.users)
+        below = len(key) - len(base)
+        return key[below:] == base and (below == 1 or self._layout.scope == ldap.SCOPE_SUBTREE)
+
+    def _tops(self, part: Part) -> list[str]:
+        """The names of the groups that a part means."""
+        if part.kind == "GROUP":
+            return [part.name] if is_dn(part.name) else []
+        named = f"(|{equals('cn', part.name)}{equals(self._layout.group_name, part.name)})"
+        filter = f"(&{named}{self._some_group()})"
+        return [dn for dn, _ in self._search(self._layout.everything, ldap.SCOPE_SUBTREE, filter, ["cn"])]
+
+    def _inside(self, part: Part) -> set[str]:
+        """The ids of those in a group, where groups hold ids."""
+        return set(self._members_of(self._tops(part)))
 
     def _some_group(self) -> str:
         names = dict.fromkeys((self._layout.group_member, *MEMBERS))
         return f"(|(objectClass={self._layout.group_class}){''.join(f'({name}=*)' for name in names)})"
 
-    def _all_members(self, dn: str) -> list[str]:
+    def _members_of(self, groups: Iterable[str]) -> list[str]:
         asked = list(dict.fromkeys((self._layout.group_member, *MEMBERS)))
-        found = one(self._connection, dn, "(objectClass=*)", asked)
-        return (
-            [member for name in asked for member in values(self._connection, *found, name)] if found else []
-        )
+        found = many(self._connection, groups, "(objectClass=*)", asked)
+        return [
+            member
+            for dn, read in found
+            for name in asked
+            for member in values(self._connection, dn, read, name)
+        ]
 
     def _holders(
         self, dn: str, base: str, filter: str, asked: list[str], attributes: tuple[str, ...], scope: int
@@ -189,8 +213,9 @@ class Reader:
         names = [self._id_at(dn)] if self._layout.members_are_ids else [dn]
         for _ in range(DEEPEST if self._layout.nesting else 1):
             further = []
-            for name in names:
-                condition = f"(|{''.join(equals(attribute, name) for attribute in attributes)})"
+            for some in batches(names):
+                conditions = [equals(attribute, name) for name in some for attribute in attributes]
+                condition = f"(|{''.join(conditions)})"
                 for holder, values_ in self._search(base, scope, filter.replace("{}", condition), asked):
                     if key_of(holder) not in found:
                         found[key_of(holder)] = (holder, values_)
@@ -208,3 +233,8 @@ class Reader:
         found = one(self._connection, dn, "(objectClass=*)", ["memberOf"])
         names = values(self._connection, *found, "memberOf") if found else []
         return {key_of(name) for name in names if is_dn(name)}
+
+
+def batches(names: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(names), BATCH):
+        yield names[start : start + BATCH]

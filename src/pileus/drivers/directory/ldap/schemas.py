@@ -28,7 +28,7 @@ PRESETS: Mapping[Schema, Mapping[str, Any]] = {
     "activedirectory": {
         "query_scope": "sub",
         "user_objectclass": "user",
-        "user_id_attribute": "cn",
+        "user_id_attribute": "objectGUID",
         "user_name_attribute": "sAMAccountName",
         "user_mail_attribute": "mail",
         "user_pass_attribute": "unicodePwd",
@@ -36,10 +36,10 @@ PRESETS: Mapping[Schema, Mapping[str, Any]] = {
         "user_enabled_mask": 2,
         "user_enabled_default": "512",
         "group_objectclass": "group",
-        "group_id_attribute": "cn",
+        "group_id_attribute": "objectGUID",
         "group_name_attribute": "cn",
         "group_member_attribute": "member",
-        "group_ad_nesting": False,
+        "group_ad_nesting": True,
     },
 }
 TREES: Mapping[Schema, tuple[str, str]] = {
@@ -65,6 +65,10 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     user_class: str
     user_id: str
     user_name: str
+    user_principal: str
+    """By which people log in too, as name@domain; empty: they do not."""
+    user_expires: str
+    """Until when somebody is enabled, in 100 ns since 1601; empty: without an end."""
     user_mail: str
     user_first_name: str
     user_last_name: str
@@ -107,6 +111,7 @@ def layout_of(settings: Settings) -> Layout:
 
     users, groups = (tree + settings.suffix for tree in TREES[settings.schema])
     users, groups = settings.user_tree_dn or users, settings.group_tree_dn or groups
+    active = settings.schema == "activedirectory"
     enabled_group = settings.user_enabled_emulation_dn or f"cn=enabled_users,{users}"
     own = settings.user_enabled_emulation_use_group_config
     last_name = settings.user_last_name_attribute
@@ -117,10 +122,12 @@ def layout_of(settings: Settings) -> Layout:
         groups=groups,
         everything=settings.suffix or groups,
         scope=ldap.SCOPE_SUBTREE if value("query_scope") == "sub" else ldap.SCOPE_ONELEVEL,
-        user_filter=settings.user_filter or (COMPUTERS if settings.schema == "activedirectory" else ""),
+        user_filter=settings.user_filter or (COMPUTERS if active else ""),
         user_class=value("user_objectclass"),
         user_id=value("user_id_attribute"),
         user_name=value("user_name_attribute"),
+        user_principal="userPrincipalName" if active else "",
+        user_expires="accountExpires" if active else "",
         user_mail=attribute("email", "user_mail_attribute"),
         user_first_name=settings.user_first_name_attribute,
         user_last_name=last_name,

@@ -1,6 +1,8 @@
 """Searches on one connection: in pages, without referrals, with values that come in ranges read to their end."""
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 import ldap
 from ldap.controls import SimplePagedResultsControl
@@ -12,6 +14,11 @@ from pileus.drivers.errors import Refused
 PAGE = 500
 MOST = 1_000_000
 """Entries of one search: more than any directory of people that is meant to be read whole."""
+
+AT_ONCE = 100
+"""Entries that are asked for before the first has come."""
+NOT_HERE = (ldap.NO_SUCH_OBJECT, ldap.REFERRAL)
+"""What is not there, and what another server has: of another domain of a forest, as groups may name it."""
 
 Found = list[tuple[str, Attributes]]
 
@@ -34,7 +41,7 @@ def search(
         try:
             asked = connection.search_ext(base, scope, filter, list(attributes), serverctrls=[control])
             _, entries, _, controls = connection.result3(asked)
-        except ldap.NO_SUCH_OBJECT:
+        except NOT_HERE:
             return []
         found += [(dn, folded(values)) for dn, values in entries if dn is not None]
         cookies = [each.cookie for each in controls if each.controlType == control.controlType]
@@ -53,6 +60,23 @@ def one(
     """The entry at a name, where it fits the filter."""
     found = search(connection, dn, ldap.SCOPE_BASE, filter, attributes) if dn else []
     return found[0] if found else None
+
+
+def many(connection: LDAPObject, names: Iterable[str], filter: str, attributes: Sequence[str]) -> Found:
+    """The entries at these names that fit the filter, without a wait for each."""
+    found: Found = []
+    waiting: deque[int] = deque()
+    left = iter([name for name in names if is_dn(name)])
+    while True:
+        for name in islice(left, AT_ONCE - len(waiting)):
+            waiting.append(connection.search_ext(name, ldap.SCOPE_BASE, filter, list(attributes)))
+        if not waiting:
+            return found
+        try:
+            _, entries, _, _ = connection.result3(waiting.popleft())
+        except (*NOT_HERE, ldap.INSUFFICIENT_ACCESS):
+            continue
+        found += [(dn, folded(values)) for dn, values in entries if dn is not None]
 
 
 def values(connection: LDAPObject, dn: str, found: Attributes, attribute: str) -> list[str]:

@@ -1,23 +1,27 @@
 """Us as the relying party of OpenID providers, found by their discovery documents.
 
 Access tokens that are JWTs are verified with the provider's keys; others are asked about at its introspection
-endpoint, or at its userinfo endpoint where it has no other.
+endpoint, or, only where an operator wants that, at its userinfo endpoint.
 """
 
 import asyncio
 import base64
 import json
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Lock
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import jwt
 
-from pileus.drivers.errors import Refused
+from pileus.drivers.errors import DriverError, Refused
 from pileus.drivers.federation.openid import transport
 from pileus.drivers.federation.protocol import Claims, Client, Endpoints
 
+T = TypeVar("T")
 ALGORITHMS = {
     "RSA": ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
     "EC": ("ES256", "ES384", "ES512"),
@@ -28,8 +32,14 @@ KEPT_SECONDS = 600.0
 """How long discovery documents and keys are believed."""
 FRESH_SECONDS = 30.0
 """Keys are not asked for again within this, whoever sends unknown key ids."""
+FAILED_SECONDS = 5.0
+"""A provider that could not be read is not asked again within this, whoever comes."""
 LEEWAY = 60.0
 """Seconds by which clocks may differ."""
+THREADS = 8
+"""Of their own: a provider that hangs holds up logins by providers, and nothing else."""
+ID_TOKEN, ACCESS_TOKEN = frozenset({"", "jwt"}), frozenset({"", "jwt", "at+jwt"})
+"""What a token may call itself (RFC 8725, 3.11). An id token may come as an access token: keystoneauth sends either."""
 
 
 class Known:
@@ -39,14 +49,29 @@ class Known:
         self.document, self.keys, self.at = document, keys, at
 
 
+class Place:
+    """Of one issuer: what is known, and the last failure to read it. One thread at a time asks; the others wait, and
+    then have its answer."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.known: Known | None = None
+        self.failure: DriverError | None = None
+        self.failed_at = 0.0
+
+
 class OpenIdClient:
     """Each call runs in a thread, bounded by the transport."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Known] = {}
+        self._places: dict[str, Place] = {}
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="openid")
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     async def begin(self, client: Client, *, redirect: str, state: str, nonce: str, challenge: str) -> str:
-        known = await asyncio.to_thread(self._discover, client.issuer)
+        known = await self._run(partial(self._discover, client.issuer))
         asked = {
             "response_type": "code",
             "client_id": client.client,
@@ -57,25 +82,38 @@ class OpenIdClient:
             "code_challenge": challenge,
             "code_challenge_method": "S256",
         }
-        where = endpoint(known, "authorization_endpoint")
+        where = endpoint(known.document, "authorization_endpoint")
         return f"{where}{'&' if '?' in where else '?'}{urlencode(asked)}"
 
-    async def finish(self, client: Client, *, code: str, redirect: str, verifier: str, nonce: str) -> Claims:
-        return await asyncio.to_thread(self._finish, client, code, redirect, verifier, nonce)
+    async def finish(
+        self,
+        client: Client,
+        *,
+        code: str,
+        redirect: str,
+        verifier: str,
+        nonce: str,
+        issuer: str | None = None,
+    ) -> Claims:
+        return await self._run(partial(self._finish, client, code, redirect, verifier, nonce, issuer))
 
     async def inspect(self, client: Client, token: str) -> Claims:
-        return await asyncio.to_thread(self._inspect, client, token)
+        return await self._run(partial(self._inspect, client, token))
 
     async def plain(self, client: Client, endpoints: Endpoints, *, code: str, redirect: str) -> Claims:
-        return await asyncio.to_thread(self._plain, client, endpoints, code, redirect)
+        return await self._run(partial(self._plain, client, endpoints, code, redirect))
 
-    def _finish(self, client: Client, code: str, redirect: str, verifier: str, nonce: str) -> Claims:
+    def _finish(
+        self, client: Client, code: str, redirect: str, verifier: str, nonce: str, issuer: str | None
+    ) -> Claims:
         known = self._discover(client.issuer)
+        if issuer is not None and issuer != client.issuer and (issuer or says_issuer(known.document)):
+            raise Refused(f"the browser comes from {issuer[:200] or 'nobody'}, not from {client.issuer}")
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect}
         if verifier:
             form["code_verifier"] = verifier
-        answer = redeem(client, endpoint(known, "token_endpoint"), form, known.document)
-        identity = self._verify(client, str(answer.get("id_token", "")))
+        answer = redeem(client, endpoint(known.document, "token_endpoint"), form, known.document)
+        identity = self._verify(client, str(answer.get("id_token", "")), ID_TOKEN)
         if not meant_for(identity, {client.client}, strict=True):
             raise Refused("the id token was issued for another client")
         if nonce and identity.get("nonce") != nonce:
@@ -87,13 +125,19 @@ class OpenIdClient:
         known = self._discover(client.issuer)
         ours = {client.client, *client.audiences}
         if token.count(".") == 2:
-            said = self._verify(client, token)
+            said = self._verify(client, token, ACCESS_TOKEN)
             if not meant_for(said, ours):
                 raise Refused("the access token was issued for others")
+        elif client.opaque_tokens == "refuse":
+            raise Refused("the access token is no JWT, and others are not taken of this provider")
         elif "introspection_endpoint" in known.document:
             said = self._introspect(client, known, token)
             if not meant_for(said, ours):
                 raise Refused("the access token was issued for others")
+        elif client.opaque_tokens != "userinfo":
+            raise Refused(
+                "the access token is no JWT, and the provider has no introspection that says for whom it was issued"
+            )
         else:
             said = self._userinfo(known, token, {})
             if "sub" not in said:
@@ -103,7 +147,7 @@ class OpenIdClient:
         return claims(said, client)
 
     def _introspect(self, client: Client, known: Known, token: str) -> dict[str, Any]:
-        where = endpoint(known, "introspection_endpoint")
+        where = endpoint(known.document, "introspection_endpoint")
         form = {"token": token, "token_type_hint": "access_token"}
         said = redeem(client, where, form, known.document)
         if said.get("active") is not True:
@@ -115,12 +159,12 @@ class OpenIdClient:
     def _userinfo(self, known: Known, token: str, identity: Mapping[str, Any]) -> dict[str, Any]:
         """More of the same user. A provider may refuse this for an access token that is meant for another resource:
         then what the token itself says is all there is."""
-        where = known.document.get("userinfo_endpoint")
-        if not where:
+        if not known.document.get("userinfo_endpoint"):
             return {}
+        where = endpoint(known.document, "userinfo_endpoint")
         try:
-            status, content = transport.ask("GET", str(where), headers={"authorization": f"Bearer {token}"})
-            said = transport.document(str(where), status, content)
+            status, content = transport.ask("GET", where, headers={"authorization": f"Bearer {token}"})
+            said = transport.document(where, status, content)
         except Refused:
             if identity:
                 return {}
@@ -129,10 +173,13 @@ class OpenIdClient:
             raise Refused("userinfo speaks of another subject than the token")
         return said
 
-    def _verify(self, client: Client, token: str) -> dict[str, Any]:
-        """The claims of a JWT that the issuer has signed and that is good now."""
+    def _verify(self, client: Client, token: str, types: frozenset[str]) -> dict[str, Any]:
+        """The claims of a JWT of one of the types that the issuer has signed and that is good now."""
         try:
             header = jwt.get_unverified_header(token)
+            kind = str(header.get("typ") or "").lower().removeprefix("application/")
+            if kind not in types:
+                raise Refused(f"the token is a {kind[:40]}")
             key = self._key(client.issuer, str(header.get("kid", "")))
             allowed = ALGORITHMS.get(str(key.key_type), ())
             if header.get("alg") not in allowed:
@@ -140,11 +187,14 @@ class OpenIdClient:
                     f"the token is signed by {str(header.get('alg'))[:20]}, which its key is not for"
                 )
             options: Any = {"verify_aud": False, "require": ["exp", "iss", "sub"]}
-            return jwt.decode(
+            said: dict[str, Any] = jwt.decode(
                 token, key.key, algorithms=list(allowed), issuer=client.issuer, leeway=LEEWAY, options=options
             )
         except jwt.PyJWTError as error:
             raise Refused(f"the token is not good: {error}") from error
+        if "events" in said:
+            raise Refused("the token tells of an event (a logout, say); it is no proof of who comes")
+        return said
 
     def _key(self, issuer: str, kid: str) -> jwt.PyJWK:
         for fresh in (False, True):
@@ -156,22 +206,19 @@ class OpenIdClient:
         raise Refused(f"the provider has no key {kid[:60]!r}")
 
     def _discover(self, issuer: str, *, fresh: bool = False) -> Known:
-        known = self._known.get(issuer)
-        age = time.monotonic() - known.at if known else KEPT_SECONDS
-        if known is not None and age < (FRESH_SECONDS if fresh else KEPT_SECONDS):
-            return known
-        where = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
-        document = transport.document(where, *transport.ask("GET", where))
-        if document.get("issuer") != issuer:
-            raise Refused(f"{where} is of the issuer {str(document.get('issuer'))[:200]!r}")
-        keys_at = str(document.get("jwks_uri", ""))
-        keys = transport.document(keys_at, *transport.ask("GET", keys_at))
-        try:
-            read = jwt.PyJWKSet.from_dict(keys)
-        except jwt.PyJWTError as error:
-            raise Refused(f"{keys_at}: {error}") from error
-        made = self._known[issuer] = Known(document, read, time.monotonic())
-        return made
+        place = self._places.setdefault(issuer, Place())
+        with place.lock:
+            now = time.monotonic()
+            if place.known and now - place.known.at < (FRESH_SECONDS if fresh else KEPT_SECONDS):
+                return place.known
+            if place.failure and now - place.failed_at < FAILED_SECONDS:
+                raise type(place.failure)(f"{place.failure} (asked a moment ago)")
+            try:
+                place.known, place.failure = discovered(issuer), None
+            except DriverError as error:
+                place.failure, place.failed_at = error, time.monotonic()
+                raise
+            return place.known
 
     def _plain(self, client: Client, endpoints: Endpoints, code: str, redirect: str) -> Claims:
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect}
@@ -189,11 +236,32 @@ class OpenIdClient:
         return claims(said, client)
 
 
-def endpoint(known: Known, name: str) -> str:
-    found = known.document.get(name)
-    if not isinstance(found, str) or not found.startswith(("https://", "http://")):
-        raise Refused(f"the provider {known.document['issuer']} has no {name}")
+def discovered(issuer: str) -> Known:
+    """What the provider says of itself now, with its keys."""
+    where = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
+    document = transport.document(where, *transport.ask("GET", where))
+    if document.get("issuer") != issuer:
+        raise Refused(f"{where} is of the issuer {str(document.get('issuer'))[:200]!r}")
+    keys_at = endpoint(document, "jwks_uri")
+    keys = transport.document(keys_at, *transport.ask("GET", keys_at))
+    try:
+        return Known(document, jwt.PyJWKSet.from_dict(keys), time.monotonic())
+    except (jwt.PyJWTError, ValueError, TypeError, AttributeError) as error:
+        raise Refused(f"{keys_at}: {error}") from error
+
+
+def endpoint(document: Mapping[str, Any], name: str) -> str:
+    """Raises Refused where there is none, and where a provider that is asked by TLS names an address without."""
+    found, issuer = document.get(name), str(document["issuer"])
+    schemes = ("https://",) if issuer.startswith("https://") else ("https://", "http://")
+    if not isinstance(found, str) or not found.startswith(schemes):
+        raise Refused(f"the provider {issuer} has no {name} by {' or '.join(schemes)}")
     return found
+
+
+def says_issuer(document: Mapping[str, Any]) -> bool:
+    """Whether the provider always sends its name with a code (RFC 9207)."""
+    return document.get("authorization_response_iss_parameter_supported") is True
 
 
 def redeem(client: Client, where: str, form: dict[str, str], document: Mapping[str, Any]) -> dict[str, Any]:

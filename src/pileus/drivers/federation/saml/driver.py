@@ -31,8 +31,10 @@ UNDERSTAND = {f"{{{SOAP}}}mustUnderstand": "1", f"{{{SOAP}}}actor": NEXT}
 class SamlMessages:
     """Keeps nothing."""
 
-    async def request(self, party: Party, metadata: str, *, id: str, state: str, at: datetime) -> str:
-        return await asyncio.to_thread(_request, party, metadata, id, state, at)
+    async def request(
+        self, party: Party, metadata: str, *, id: str, state: str, at: datetime, entity: str = ""
+    ) -> str:
+        return await asyncio.to_thread(_request, party, metadata, id, state, at, entity)
 
     async def logout(self, party: Party, metadata: str, *, id: str, subject: str, at: datetime) -> str:
         return await asyncio.to_thread(_logout, party, metadata, id, subject, at)
@@ -40,8 +42,10 @@ class SamlMessages:
     async def envelope(self, party: Party, *, id: str, state: str, at: datetime) -> str:
         return await asyncio.to_thread(_envelope, party, id, state, at)
 
-    async def accept(self, party: Party, metadata: str, message: bytes, *, at: datetime) -> Assertion:
-        return await asyncio.to_thread(_accept, party, metadata, message, at)
+    async def accept(
+        self, party: Party, metadata: str, message: bytes, *, at: datetime, pair: KeyPair
+    ) -> Assertion:
+        return await asyncio.to_thread(_accept, party, metadata, message, at, pair)
 
     async def relayed(self, message: bytes) -> str:
         return await asyncio.to_thread(_relayed, message)
@@ -52,8 +56,8 @@ class SamlMessages:
     async def wrapped(self, response: str, *, recipient: str, state: str) -> str:
         return await asyncio.to_thread(_wrapped, response, recipient, state)
 
-    async def describe_service(self, party: Party) -> str:
-        return await asyncio.to_thread(metadata.service, party)
+    async def describe_service(self, party: Party, pair: KeyPair) -> str:
+        return await asyncio.to_thread(metadata.service, party, pair)
 
     async def describe_provider(self, entity: str, address: str, pair: KeyPair) -> str:
         return await asyncio.to_thread(metadata.provider, entity, address, pair)
@@ -63,12 +67,13 @@ class SamlMessages:
         return [(entity.id, entity.name) for entity in found]
 
 
-def _accept(party: Party, document: str, content: bytes, at: datetime) -> Assertion:
-    return assertions.accept(party, metadata.entities(document), message(content), at)
+def _accept(party: Party, document: str, content: bytes, at: datetime, pair: KeyPair) -> Assertion:
+    return assertions.accept(party, metadata.entities(document), message(content), at, pair)
 
 
-def _request(party: Party, document: str, id: str, state: str, at: datetime) -> str:
-    entity = metadata.entities(document)[0]
+def _request(party: Party, document: str, id: str, state: str, at: datetime, named: str) -> str:
+    known = metadata.entities(document)
+    entity = assertions.named(known, named) if named else known[0]
     if not entity.login:
         raise Refused(f"{entity.id} takes no requests by redirection")
     asked = authentication(party, id, at, POST, entity.login)

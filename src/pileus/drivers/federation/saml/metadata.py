@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from pileus.drivers.errors import Refused
 from pileus.drivers.federation.protocol import KeyPair, Party
+from pileus.drivers.federation.saml.encryption import METHODS
 from pileus.drivers.federation.saml.xml import (
     MD,
     PAOS_BINDING,
@@ -45,11 +46,11 @@ def entities(metadata: str) -> list[Entity]:
 
 def entity(descriptor: Element) -> Entity:
     role = find(descriptor, "md:IDPSSODescriptor")
-    key = descriptor.get("entityID", "")
+    id = descriptor.get("entityID", "")
     shown = text_of(find(descriptor, "md:Organization/md:OrganizationDisplayName"))
     return Entity(
-        id=key,
-        name=shown or key,
+        id=id,
+        name=shown or id,
         login=address(role, "md:SingleSignOnService"),
         logout=address(role, "md:SingleLogoutService"),
         certificates=tuple(
@@ -80,8 +81,15 @@ def bare(certificate: bytes) -> str:
     return "".join(line for line in certificate.decode().splitlines() if not line.startswith("-----"))
 
 
-def service(party: Party) -> str:
-    """Ours as a service provider."""
+def key(role: Element, use: str, pair: KeyPair) -> Element:
+    described = new("md:KeyDescriptor", role, use=use)
+    data = new("ds:X509Data", new("ds:KeyInfo", described))
+    new("ds:X509Certificate", data, bare(pair.certificate))
+    return described
+
+
+def service(party: Party, pair: KeyPair) -> str:
+    """Ours as a service provider: assertions may be encrypted for the pair's certificate."""
     root = new("md:EntityDescriptor", entityID=party.entity)
     role = new(
         "md:SPSSODescriptor",
@@ -90,6 +98,9 @@ def service(party: Party) -> str:
         WantAssertionsSigned="true",
         protocolSupportEnumeration=SAMLP,
     )
+    described = key(role, "encryption", pair)
+    for method in METHODS:
+        new("md:EncryptionMethod", described, Algorithm=method)
     new("md:NameIDFormat", role, UNSPECIFIED)
     for number, binding in enumerate((POST, PAOS_BINDING)):
         new(
@@ -103,13 +114,11 @@ def service(party: Party) -> str:
     return write(root)
 
 
-def provider(key: str, address: str, pair: KeyPair) -> str:
+def provider(id: str, address: str, pair: KeyPair) -> str:
     """Ours as an identity provider."""
-    root = new("md:EntityDescriptor", entityID=key)
+    root = new("md:EntityDescriptor", entityID=id)
     role = new("md:IDPSSODescriptor", root, WantAuthnRequestsSigned="false", protocolSupportEnumeration=SAMLP)
-    described = new("md:KeyDescriptor", role, use="signing")
-    data = new("ds:X509Data", new("ds:KeyInfo", described))
-    new("ds:X509Certificate", data, bare(pair.certificate))
+    key(role, "signing", pair)
     new("md:NameIDFormat", role, "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent")
     new("md:SingleSignOnService", role, Binding=REDIRECT, Location=address)
     return write(root)

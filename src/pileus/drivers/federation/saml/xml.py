@@ -13,15 +13,29 @@ SAML = "urn:oasis:names:tc:SAML:2.0:assertion"
 SAMLP = "urn:oasis:names:tc:SAML:2.0:protocol"
 MD = "urn:oasis:names:tc:SAML:2.0:metadata"
 DS = "http://www.w3.org/2000/09/xmldsig#"
+XENC = "http://www.w3.org/2001/04/xmlenc#"
+XENC11 = "http://www.w3.org/2009/xmlenc11#"
 SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
 PAOS = "urn:liberty:paos:2003-08"
 ECP = "urn:oasis:names:tc:SAML:2.0:profiles:SSO:ecp"
 NEXT = "http://schemas.xmlsoap.org/soap/actor/next"
-SPACES = {"saml": SAML, "samlp": SAMLP, "md": MD, "ds": DS, "S": SOAP, "paos": PAOS, "ecp": ECP}
+SPACES = {
+    "saml": SAML,
+    "samlp": SAMLP,
+    "md": MD,
+    "ds": DS,
+    "xenc": XENC,
+    "xenc11": XENC11,
+    "S": SOAP,
+    "paos": PAOS,
+    "ecp": ECP,
+}
 POST = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST"
 REDIRECT = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect"
 PAOS_BINDING = "urn:oasis:names:tc:SAML:2.0:bindings:PAOS"
 MOST_BYTES = 4 << 20
+YEARS = range(1970, 9000)
+"""Of moments that are believed: with room around for arithmetic."""
 
 Element = Any
 """lxml's elements."""
@@ -61,7 +75,8 @@ def message(content: bytes) -> Element:
 
 
 def write(element: Element) -> str:
-    return etree.tostring(element).decode()
+    """The element alone, without what follows it in its parent."""
+    return etree.tostring(element, with_tail=False).decode()
 
 
 def new(tag: str, parent: Element = None, text: str | None = None, **attributes: str) -> Element:
@@ -98,6 +113,9 @@ def moment(text: str | None) -> datetime | None:
         return None
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
+        at = (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise Refused(f"{text[:40]!r} is no time") from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+    if at.year not in YEARS:
+        raise Refused(f"{text[:40]!r} is no time of ours")
+    return at

@@ -1,73 +1,64 @@
-// Tokens stand behind the # of the address: they reach this script and no server log.
-const given = new URLSearchParams(location.hash.slice(1));
-history.replaceState(null, "", location.pathname);
-// A link of a letter that is opened where this page is open already changes the part behind the # only.
-addEventListener("hashchange", () => location.reload());
-const find = (id) => document.getElementById(id);
+import { find, finish, given, rules, send, show, submits, tell, wrong } from "./account.js";
+
 const [ask, confirm] = [find("ask"), find("confirm")];
-
-function tell(text, kind = "") {
-  find("status").textContent = text;
-  find("status").dataset.kind = kind;
-}
-
-async function send(path, body) {
-  const answer = await fetch(path, {
-    method: body ? "POST" : "GET",
-    headers: { "content-type": "application/json" },
-    body: body ? JSON.stringify(body) : undefined,
-  });
-  const read = await answer.json().catch(() => ({}));
-  if (!answer.ok) {
-    const error = new Error(read.error?.message ?? read.message ?? `The cloud answered ${answer.status}.`);
-    error.status = answer.status;
-    throw error;
-  }
-  return read;
-}
-
-function submits(form, work) {
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const button = form.querySelector("button");
-    button.disabled = true;
-    try {
-      await work(Object.fromEntries(new FormData(form)));
-    } catch (error) {
-      tell(error.message, "error");
-      if (form === confirm && error.status === 409) find("another").hidden = false;
-    } finally {
-      button.disabled = false;
-    }
-  });
-}
+const LATE = "This link was used already, or is too old. If you have confirmed before, log in; if not, register again.";
+let invitation = given.get("invitation") ?? "";
 
 submits(ask, async (fields) => {
-  const read = await send("/console/registrations", { ...fields, invitation: given.get("invitation") ?? "" });
-  ask.hidden = true;
-  tell(read.message, "done");
+  const read = await send("/console/registrations", { ...fields, invitation });
+  show("Look into your mailbox");
+  finish(read.message);
+}, (error) => {
+  if (error.status === 400) wrong(/password/i.test(error.message) ? ask.elements.password : ask.elements.name);
 });
 
 submits(confirm, async (fields) => {
-  const read = await send("/console/registrations/confirm", { token: given.get("confirm"), name: fields.name ?? "" });
-  confirm.hidden = true;
-  tell(
-    read.state === "done"
-      ? `The account ${read.name} is ready: log in with your password.`
-      : "Thank you. An operator looks at it now; a letter tells you when the account is ready.",
-    "done",
+  const read = await send("/console/registrations/confirm", { token: given.get("confirm"), name: fields.name });
+  const done = read.state === "done";
+  show(done ? "The account is ready" : "Thank you");
+  finish(
+    done
+      ? `Log in as ${read.name} with the password you chose.`
+      : "An operator looks at your registration now; a letter tells you when the account is ready.",
   );
+}, (error) => {
+  if (error.status === 409) {
+    find("another").hidden = false;
+    confirm.elements.name.required = true;
+    wrong(confirm.elements.name);
+  }
+  if (error.status !== 404) return undefined;
+  confirm.hidden = true;
+  find("anew").hidden = false;
+  return LATE;
 });
 
-if (given.has("confirm")) {
-  find("title").textContent = "Confirm your registration";
-  confirm.hidden = false;
-} else {
-  const mode = (await send("/console/registration")).registration;
-  if (mode === "closed") tell("This cloud takes no registrations; ask its operator for an account.");
-  else if (mode === "invitation" && !given.has("invitation")) tell("Registration here needs an invitation.");
-  else {
-    ask.elements.email.value = given.get("email") ?? "";
-    ask.hidden = false;
+find("anew").addEventListener("click", () => history.replaceState(null, "", location.pathname));
+
+async function invited(mode) {
+  try {
+    const { email } = await send("/console/invitations/check", { token: invitation });
+    ask.elements.email.value = email;
+    ask.elements.email.readOnly = true;
+    return true;
+  } catch (error) {
+    invitation = "";
+    const free = mode !== "invitation" && error.status === 403;
+    tell(free ? "The invitation is not good any more, but you can register without it." : error.message, "error");
+    return free;
   }
 }
+
+async function begin() {
+  const about = await send("/console/registration");
+  rules(about.password_rules);
+  const mode = about.registration;
+  if (mode === "closed") tell("This cloud takes no registrations; ask its operator for an account.");
+  else if (given.has("confirm")) show("Confirm your registration", confirm);
+  else if (invitation ? await invited(mode) : mode !== "invitation") show("Make an account", ask);
+  else if (!invitation && !given.has("invitation")) {
+    tell("Registration here needs an invitation: open the link of the letter that invited you, or ask the operator.");
+  }
+}
+
+begin().catch((error) => tell(error.message, "error"));

@@ -14,8 +14,9 @@ from pileus.core.identity.delegation import applications as core
 from pileus.core.identity.delegation.access_rules import WantedRule
 from pileus.core.identity.records import Role
 from pileus.faces.openstack.identity import access_rules
-from pileus.faces.openstack.identity.moments import moment
-from pileus.faces.openstack.identity.refs import Name, known_key, listed, self_link, target
+from pileus.faces.openstack.identity import roles as role_views
+from pileus.faces.openstack.identity.moments import expiry
+from pileus.faces.openstack.identity.refs import Name, filter_key, known_key, listed, self_link, target
 from pileus.faces.openstack.identity.service import SERVICE
 from pileus.faces.openstack.wire import precise, session
 from pileus.faces.wire import Request
@@ -37,14 +38,19 @@ class RuleRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     method: Literal["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"] | None = None
 
 
-class CreateApplicationCredential(msgspec.Struct, frozen=True, kw_only=True):
+class CreateApplicationCredential(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`id`, `project_id` and `system` are taken as Keystone takes them: they change nothing."""
+
     name: Name
+    id: str = ""
+    project_id: str = ""
+    system: str | None = None
     secret: str | None = None
     description: str | None = None
     expires_at: str | None = None
-    roles: tuple[RoleRef, ...] | None = None
-    unrestricted: bool = False
-    access_rules: tuple[RuleRef, ...] | None = None
+    roles: tuple[RoleRef, ...] = ()
+    unrestricted: bool | None = None
+    access_rules: tuple[RuleRef, ...] = ()
 
 
 class ApplicationQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,17 +70,23 @@ def view(
         "id": key,
         "name": credential.name,
         "description": credential.description or None,
+        "user_id": credential.user.hex,
         "project_id": credential.project.hex,
         "system": None,
         "expires_at": expires.removesuffix("Z") if expires else None,
         "unrestricted": credential.unrestricted,
-        "roles": [{"id": role.id.hex, "name": role.name, "domain_id": None} for role in held],
+        "roles": [role_view(request, role) for role in held],
         "links": self_link(request, "users", credential.user.hex, "application_credentials", key),
     }
     if credential.access_rules is not None:
         bound = [rules[rule] for rule in credential.access_rules if rule in rules]
         shown["access_rules"] = [access_rules.brief(rule) for rule in bound]
     return shown
+
+
+def role_view(request: Request, role: Role) -> dict[str, Any]:
+    shown = role_views.view(request, role)
+    return {name: value for name, value in shown.items() if name != "links"}
 
 
 async def views(request: Request, found: list[ApplicationCredential]) -> list[dict[str, Any]]:
@@ -108,10 +120,10 @@ async def create(request: Request, user: UUID, body: CreateApplicationCredential
         name=body.name,
         secret=body.secret or "",
         description=body.description or "",
-        roles=tuple(role_ref(role) for role in body.roles or ()),
-        unrestricted=body.unrestricted,
-        expires_at=moment(body.expires_at),
-        access_rules=tuple(rule_ref(rule) for rule in body.access_rules or ()),
+        roles=tuple(role_ref(role) for role in body.roles),
+        unrestricted=bool(body.unrestricted),
+        expires_at=expiry(body.expires_at),
+        access_rules=tuple(rule_ref(rule) for rule in body.access_rules),
     )
     made = await core.create(request.cloud, request.caller, user, want)
     shown = (await views(request, [made.credential]))[0]
@@ -127,11 +139,9 @@ def rule_ref(rule: RuleRef) -> WantedRule:
 
 
 def role_ref(role: RoleRef) -> UUID | str:
-    if role.id is not None:
-        return known_key(role.id, "Role")
-    if role.name is None:
-        raise Invalid("Each of the roles needs an id or a name.")
-    return role.name
+    if (role.id is None) == (role.name is None):
+        raise Invalid("Each of the roles needs an id or a name, and not both.")
+    return filter_key(role.id) or role.name or ""
 
 
 @SERVICE.operation("GET", PATH, policy="identity:list_application_credentials", query=ApplicationQuery)

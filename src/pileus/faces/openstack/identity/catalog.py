@@ -10,7 +10,7 @@ from pileus.core.identity.authorization.access import Session
 from pileus.core.identity.percloud import per_cloud
 from pileus.core.identity.services.catalogue import Served, expand
 from pileus.core.identity.services.catalogue_records import Endpoint
-from pileus.core.identity.services.endpoint_filters import Catalogue, Offered, catalogue
+from pileus.core.identity.services.offers import Catalogue, Offered, catalogue
 from pileus.faces.openstack.wire import public_url
 from pileus.faces.wire import Request
 

@@ -1,10 +1,10 @@
 """/v3/credentials: secrets that users keep (ec2, totp, cert, ...)."""
 
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from pileus.core.errors import Forbidden, Invalid, NotFound
 from pileus.core.identity.authentication import credentials as core
@@ -12,7 +12,7 @@ from pileus.core.identity.authentication.credential_records import EC2, TOTP, Cr
 from pileus.core.identity.authentication.credentials import Bound
 from pileus.core.identity.listing import Found
 from pileus.faces.openstack.identity.attributes import changes, extras, kept
-from pileus.faces.openstack.identity.filters import part, shown
+from pileus.faces.openstack.identity.filters import names, part, shown
 from pileus.faces.openstack.identity.refs import filter_key, known_key, self_link, target
 from pileus.faces.openstack.identity.service import SERVICE
 from pileus.faces.openstack.wire import hex_id, session
@@ -22,16 +22,19 @@ LENGTHS = (32, 64)
 """Of ids: those of EC2 pairs are hashes."""
 
 
+Kind = Annotated[str, Meta(max_length=255)]
+
+
 class CreateCredential(msgspec.Struct, frozen=True, kw_only=True):
     blob: str
-    type: str
+    type: Kind
     user_id: str
     project_id: str | None = None
 
 
 class UpdateCredential(msgspec.Struct, frozen=True, kw_only=True):
     blob: str | UnsetType = UNSET
-    type: str | UnsetType = UNSET
+    type: Kind | UnsetType = UNSET
     user_id: str | UnsetType = UNSET
     project_id: str | UnsetType | None = UNSET
 
@@ -116,7 +119,12 @@ async def list_all(request: Request, query: CredentialQuery) -> dict[str, Any]:
     )
     window = part(query.limit, query.marker)
     page = await core.list_page(
-        request.cloud, caller, window, user=filter_key(query.user_id), kind=query.type
+        request.cloud,
+        caller,
+        window,
+        user=filter_key(query.user_id),
+        kind=query.type,
+        kinds=names(request, "type"),
     )
     seen = [
         credential

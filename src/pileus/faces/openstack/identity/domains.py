@@ -9,33 +9,51 @@ from msgspec import UNSET, UnsetType
 from pileus.core.errors import Invalid
 from pileus.core.identity import domains as core
 from pileus.core.identity.records import Domain
-from pileus.faces.openstack.identity.attributes import changes, extras, kept, text
+from pileus.faces.openstack.identity.attributes import (
+    changes,
+    distinct,
+    extras,
+    kept,
+    text,
+    trimmed,
+)
+from pileus.faces.openstack.identity.attributes import shown as shown_text
 from pileus.faces.openstack.identity.filters import flag, names, part, shown
 from pileus.faces.openstack.identity.options import ProjectOptions, changed, given
-from pileus.faces.openstack.identity.refs import ShortName, domain_id, domain_key, self_link, target
+from pileus.faces.openstack.identity.refs import (
+    Description,
+    ShortName,
+    domain_id,
+    domain_key,
+    self_link,
+    target,
+)
 from pileus.faces.openstack.identity.service import SERVICE
 from pileus.faces.wire import Request
+
+ELSEWHERE = frozenset({"domain_id", "parent_id", "is_domain"})
+"""What a project has and a domain has not."""
 
 
 class CreateDomain(msgspec.Struct, frozen=True, kw_only=True):
     name: ShortName
-    description: str | None = None
+    description: Description | None = None
     enabled: bool = True
-    explicit_domain_id: str | None = None
+    explicit_domain_id: str | UnsetType = UNSET
     tags: tuple[str, ...] = ()
     options: ProjectOptions | UnsetType = UNSET
 
 
 class UpdateDomain(msgspec.Struct, frozen=True, kw_only=True):
     name: ShortName | UnsetType = UNSET
-    description: str | UnsetType | None = UNSET
+    description: Description | UnsetType | None = UNSET
     enabled: bool | UnsetType = UNSET
     tags: tuple[str, ...] | UnsetType = UNSET
     options: ProjectOptions | UnsetType = UNSET
 
 
 class DomainQuery(msgspec.Struct, frozen=True, kw_only=True):
-    name: str | None = None
+    name: ShortName | None = None
     enabled: str | None = None
     limit: int | None = None
     marker: str | None = None
@@ -47,7 +65,7 @@ def view(request: Request, domain: Domain) -> dict[str, Any]:
         **domain.extra,
         "id": key,
         "name": domain.name,
-        "description": domain.description,
+        "description": shown_text(domain.description, domain.extra),
         "enabled": domain.enabled,
         "tags": list(domain.tags),
         "options": domain.options,
@@ -77,21 +95,27 @@ async def list_all(request: Request, query: DomainQuery) -> dict[str, Any]:
     status=201,
 )
 async def create(request: Request, body: CreateDomain) -> dict[str, Any]:
+    distinct(body.tags)
+    extra = await extras(request, "domain", CreateDomain, texts=True)
     want = core.CreateDomain(
-        name=body.name,
+        name=body.name.strip(),
         id=explicit(body.explicit_domain_id),
         description=body.description or "",
         enabled=body.enabled,
         tags=body.tags,
         options=given(body.options),
-        extra=await extras(request, "domain", CreateDomain),
+        extra=own(extra),
     )
     return {"domain": view(request, await core.create(request.cloud, request.caller, want))}
 
 
-def explicit(text: str | None) -> UUID | None:
+def own(extra: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in extra.items() if name not in ELSEWHERE}
+
+
+def explicit(text: str | UnsetType) -> UUID | None:
     """An id that the caller chose, in the one form that Keystone takes. Raises Invalid."""
-    if text is None:
+    if text is UNSET:
         return None
     try:
         key = UUID(text)
@@ -122,14 +146,15 @@ async def update(request: Request, domain: str, body: UpdateDomain) -> dict[str,
     key = domain_key(domain)
     await core.require_known(request.cloud, key)
     request.enforce("identity:update_domain")
-    extra = await changes(request, "domain", UpdateDomain, domain)
+    extra = await changes(request, "domain", UpdateDomain, domain, texts=True)
+    distinct(body.tags)
     want = core.UpdateDomain(
-        name=body.name,
+        name=trimmed(body.name),
         description=text(body.description),
         enabled=body.enabled,
         tags=body.tags,
         options=changed(body.options),
-        extra=kept(extra),
+        extra=kept(own(extra)),
     )
     return {"domain": view(request, await core.update(request.cloud, request.caller, key, want))}
 

@@ -41,7 +41,7 @@ class UpdateGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class GroupQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    name: str | None = None
+    name: Name | None = None
 
 
 def view(request: Request, group: EndpointGroup) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def view(request: Request, group: EndpointGroup) -> dict[str, Any]:
     return {
         "id": key,
         "name": group.name,
-        "description": group.description,
+        "description": group.description or None,
         "filters": group.filters,
         "links": self_link(request, "OS-EP-FILTER", "endpoint_groups", key),
     }

@@ -11,7 +11,8 @@ from pileus.core.identity.services import catalogue as core
 from pileus.core.identity.services.catalogue_records import Endpoint
 from pileus.faces.openstack.identity.attributes import changes, extras, kept
 from pileus.faces.openstack.identity.catalog import OWN, addresses
-from pileus.faces.openstack.identity.refs import filter_key, listed, self_link
+from pileus.faces.openstack.identity.filters import Paged, cut
+from pileus.faces.openstack.identity.refs import filter_key, self_link
 from pileus.faces.openstack.identity.service import SERVICE
 from pileus.faces.wire import Request
 
@@ -42,7 +43,7 @@ class UpdateEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool | UnsetType = UNSET
 
 
-class EndpointQuery(msgspec.Struct, frozen=True, kw_only=True):
+class EndpointQuery(Paged, frozen=True, kw_only=True):
     interface: Interface | None = None
     service_id: str | None = None
     region_id: str | None = None
@@ -92,7 +93,7 @@ async def list_all(request: Request, query: EndpointQuery) -> dict[str, Any]:
     }
     equals = {name: value for name, value in asked.items() if value is not None}
     found = await core.list_endpoints(request.cloud, request.caller, **equals)
-    return listed(request, "endpoints", [view(request, endpoint) for endpoint in found])
+    return cut(request, "endpoints", [view(request, endpoint) for endpoint in found], query)
 
 
 @SERVICE.operation(

@@ -47,6 +47,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 class Returned(msgspec.Struct, frozen=True, kw_only=True):
     code: str | None = None
     state: str | None = None
+    iss: str | None = None
     error: str | None = None
     error_description: str | None = None
 
@@ -165,7 +166,9 @@ async def come_back(request: Request, query: Returned) -> Response:
     if not query.code:
         raise refused(f"the provider says {query.error} {query.error_description}"[:300])
     callback = url(request, *CALLBACK.split("/")[2:])
-    issued = await federated_login.arrive_by_code(request.site, journey, query.code, callback)
+    issued = await federated_login.arrive_by_code(
+        request.site, journey, query.code, callback, query.iss or ""
+    )
     return hand_over(request, journey, issued)
 
 

@@ -9,7 +9,8 @@ from pileus.core.errors import Invalid
 from pileus.core.identity.federation import protocols, providers
 from pileus.core.identity.federation.federation_records import IdentityProvider, Protocol
 from pileus.faces.openstack.identity.attributes import text
-from pileus.faces.openstack.identity.refs import domain_id, domain_key, listed, on, self_link, url
+from pileus.faces.openstack.identity.filters import Paged, cut, flag
+from pileus.faces.openstack.identity.refs import domain_id, domain_key, listed, self_link, url
 from pileus.faces.openstack.identity.service import SERVICE
 from pileus.faces.wire import Request
 
@@ -34,7 +35,7 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     remote_ids: tuple[RemoteId, ...] | UnsetType | None = UNSET
 
 
-class ProviderQuery(msgspec.Struct, frozen=True, kw_only=True):
+class ProviderQuery(Paged, frozen=True, kw_only=True):
     id: str | None = None
     enabled: str | None = None
 
@@ -73,6 +74,12 @@ def protocol_view(request: Request, protocol: Protocol) -> dict[str, Any]:
     }
 
 
+def require_change(body: msgspec.Struct) -> None:
+    """Raises Invalid for an update of nothing."""
+    if all(value is UNSET for value in msgspec.structs.asdict(body).values()):
+        raise Invalid("The update is empty; name what shall change.")
+
+
 def distinct(remote_ids: tuple[str, ...] | None) -> tuple[str, ...]:
     found = tuple(dict.fromkeys(remote_ids or ()))
     if len(found) != len(remote_ids or ()):
@@ -84,9 +91,9 @@ def distinct(remote_ids: tuple[str, ...] | None) -> tuple[str, ...]:
 async def list_all(request: Request, query: ProviderQuery) -> dict[str, Any]:
     equals: dict[str, Any] = {} if query.id is None else {"id": query.id}
     if query.enabled is not None:
-        equals["enabled"] = on(query.enabled)
+        equals["enabled"] = flag(query.enabled, "enabled")
     found = await providers.list_all(request.cloud, request.caller, **equals)
-    return listed(request, "identity_providers", [view(request, provider) for provider in found])
+    return cut(request, "identity_providers", [view(request, provider) for provider in found], query)
 
 
 @SERVICE.operation(
@@ -122,6 +129,7 @@ async def show(request: Request, identity_provider: str) -> dict[str, Any]:
     body=("identity_provider", Changed),
 )
 async def update(request: Request, identity_provider: str, body: Changed) -> dict[str, Any]:
+    require_change(body)
     want = providers.UpdateProvider(
         enabled=body.enabled,
         description=text(body.description),

@@ -2,11 +2,13 @@
 
 import msgspec
 
+from pileus.core.identity.authentication import client_certificates
 from pileus.core.identity.authorization import access
 from pileus.faces.openstack.identity.federation_auth import service_party
 from pileus.faces.openstack.identity.refs import url
 from pileus.faces.openstack.identity.service import SERVICE
 from pileus.faces.wire import Request, Response
+from pileus.faces.wire.certificates import presented
 from pileus.workflows import federation_issue
 from pileus.workflows.federation_issue import Signed
 
@@ -39,6 +41,7 @@ def issuer(request: Request) -> str:
 
 async def signed(request: Request, asked: Asked) -> Signed:
     session = await access.present(request.cloud, asked.identity.token.id)
+    client_certificates.require_holder(session.token.thumbprint, presented(request))
     provider = asked.scope.service_provider.id
     return await federation_issue.sign(request.site, session, provider, issuer(request))
 

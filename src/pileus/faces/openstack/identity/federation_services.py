@@ -10,13 +10,16 @@ from pileus.core.identity.federation import service_providers as core
 from pileus.core.identity.federation.federation_records import ServiceProvider
 from pileus.faces.openstack.identity import tokens
 from pileus.faces.openstack.identity.attributes import text
-from pileus.faces.openstack.identity.federation_providers import identifier
-from pileus.faces.openstack.identity.refs import listed, on, self_link
+from pileus.faces.openstack.identity.federation_providers import identifier, require_change
+from pileus.faces.openstack.identity.filters import Paged, cut, flag
+from pileus.faces.openstack.identity.refs import self_link
 from pileus.faces.openstack.identity.service import SERVICE
 from pileus.faces.wire import Request
 
 PATH = "/v3/OS-FEDERATION/service_providers"
 Url = Annotated[str, Meta(max_length=225, pattern=r"^[a-zA-Z0-9+.-]+:.+")]
+
+Prefix = Annotated[str, Meta(max_length=256)]
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -24,7 +27,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sp_url: Url
     enabled: bool = False
     description: str | None = None
-    relay_state_prefix: str | None = None
+    relay_state_prefix: Prefix | None = None
 
 
 class Changed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,10 +35,10 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     sp_url: Url | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
     description: str | UnsetType | None = UNSET
-    relay_state_prefix: str | UnsetType | None = UNSET
+    relay_state_prefix: Prefix | UnsetType | None = UNSET
 
 
-class ServiceProviderQuery(msgspec.Struct, frozen=True, kw_only=True):
+class ServiceProviderQuery(Paged, frozen=True, kw_only=True):
     id: str | None = None
     enabled: str | None = None
 
@@ -66,9 +69,9 @@ tokens.ADDED.append(in_token)
 async def list_all(request: Request, query: ServiceProviderQuery) -> dict[str, Any]:
     equals: dict[str, Any] = {} if query.id is None else {"id": query.id}
     if query.enabled is not None:
-        equals["enabled"] = on(query.enabled)
+        equals["enabled"] = flag(query.enabled, "enabled")
     found = await core.list_all(request.cloud, request.caller, **equals)
-    return listed(request, "service_providers", [view(request, provider) for provider in found])
+    return cut(request, "service_providers", [view(request, provider) for provider in found], query)
 
 
 @SERVICE.operation(
@@ -104,6 +107,7 @@ async def show(request: Request, service_provider: str) -> dict[str, Any]:
     body=("service_provider", Changed),
 )
 async def update(request: Request, service_provider: str, body: Changed) -> dict[str, Any]:
+    require_change(body)
     want = core.UpdateServiceProvider(
         auth_url=body.auth_url,
         sp_url=body.sp_url,

@@ -1,9 +1,11 @@
 """Keystone's query strings: flags, comparisons of names, times, pages; and lists as its clients read them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
+
+import msgspec
 
 from pileus.core.errors import Invalid, NotFound
 from pileus.core.identity.domains import ROOT
@@ -36,12 +38,14 @@ def asked(request: Request, name: str) -> bool:
 
 
 def names(request: Request, name: str = "name") -> tuple[Match, ...]:
-    """`name__contains` and the like; with an `i` before the comparison too. An unknown one compares nothing."""
+    """`name__contains` and the like; an `i` before the comparison takes letters of either case as the same. An unknown
+    one compares nothing."""
     found = []
     for key, value in request.query.pairs:
         column, _, how = key.partition("__")
         if column == name and how.removeprefix("i") in COMPARISONS:
-            found.append(Match(how.removeprefix("i"), value))  # type: ignore[arg-type]
+            plain = how.removeprefix("i")
+            found.append(Match(plain, value, plain == how))  # type: ignore[arg-type]
     return tuple(found)
 
 
@@ -67,10 +71,31 @@ def expires(values: tuple[str, ...]) -> tuple[tuple[str, datetime], ...]:
 
 def part(limit: int | None, marker: str | None) -> Window:
     """A page as asked for, of at most as many as Keystone gives. Raises NotFound for a marker that is no id."""
-    after = None
-    if marker is not None:
-        after = marker_key(marker)
-    return Window(limit=window(limit or None, MAXIMUM), after=after)
+    after = marker_key(marker) if marker else None
+    return Window(limit=window(limit if limit and limit > 0 else None, MAXIMUM), after=after)
+
+
+class Paged(msgspec.Struct, frozen=True, kw_only=True):
+    """The query of a list that is read whole and shown in pages by `cut`."""
+
+    limit: int | None = None
+    marker: str | None = None
+
+
+def cut(request: Request, name: str, items: Sequence[Mapping[str, Any]], query: Paged) -> dict[str, Any]:
+    """The page that was asked for; all, when none was. Raises NotFound for a marker that is none of them."""
+    if query.marker:
+        ids = [str(item["id"]) for item in items]
+        if query.marker not in ids:
+            raise NotFound("Marker", query.marker[:64])
+        items = items[ids.index(query.marker) + 1 :]
+    size = min(query.limit, MAXIMUM) if query.limit and query.limit > 0 else len(items)
+    answer = listed(request, name, items[:size])
+    if len(items) > size:
+        further = {"marker": str(items[size - 1]["id"]), "limit": str(size)}
+        answer["links"]["next"] = link(request, further)
+        answer["truncated"] = True
+    return answer
 
 
 def marker_key(marker: str) -> UUID:

@@ -6,14 +6,30 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from pileus.core.errors import Invalid, NotFound
+from pileus.core.errors import Forbidden, Invalid, NotFound
 from pileus.core.identity import groups as core
 from pileus.core.identity import users as core_users
 from pileus.core.identity.domains import ROOT
 from pileus.core.identity.records import Group
-from pileus.faces.openstack.identity.attributes import changes, extras, kept, text
+from pileus.faces.openstack.identity.attributes import (
+    changes,
+    extras,
+    kept,
+    text,
+    trimmed,
+)
+from pileus.faces.openstack.identity.attributes import shown as shown_text
 from pileus.faces.openstack.identity.filters import names, part, shown
-from pileus.faces.openstack.identity.refs import Name, domain_id, domain_key, filter_key, self_link, target
+from pileus.faces.openstack.identity.refs import (
+    IdText,
+    Name,
+    ShortName,
+    domain_id,
+    domain_key,
+    filter_key,
+    self_link,
+    target,
+)
 from pileus.faces.openstack.identity.service import SERVICE
 from pileus.faces.wire import Request
 
@@ -21,20 +37,20 @@ MEMBER = "/v3/groups/{group}/users/{user}"
 
 
 class CreateGroup(msgspec.Struct, frozen=True, kw_only=True):
-    name: Name
-    domain_id: str | None = None
+    name: ShortName
+    domain_id: IdText | UnsetType = UNSET
     description: str | None = None
 
 
 class UpdateGroup(msgspec.Struct, frozen=True, kw_only=True):
-    name: Name | UnsetType = UNSET
+    name: ShortName | UnsetType = UNSET
     domain_id: str | UnsetType = UNSET
     description: str | UnsetType | None = UNSET
 
 
 class GroupQuery(msgspec.Struct, frozen=True, kw_only=True):
-    name: str | None = None
-    domain_id: str | None = None
+    name: Name | None = None
+    domain_id: IdText | None = None
     limit: int | None = None
     marker: str | None = None
 
@@ -46,7 +62,7 @@ def view(request: Request, group: Group) -> dict[str, Any]:
         "id": key,
         "name": group.name,
         "domain_id": domain_id(group.domain),
-        "description": group.description,
+        "description": shown_text(group.description, group.extra),
         "links": self_link(request, "groups", key),
     }
 
@@ -55,7 +71,7 @@ async def found(request: Request, rule: str, group: UUID) -> Group:
     """The group, when the rule lets the caller do this to it."""
     try:
         held = await core.show(request.cloud, request.caller, group)
-    except NotFound:
+    except (NotFound, Forbidden):
         request.enforce(rule, {})
         raise
     request.enforce(rule, target(group__id=held.id, group__domain_id=held.domain))
@@ -67,7 +83,7 @@ async def both(request: Request, rule: str, group: UUID, user: UUID) -> None:
     try:
         held = await core.show(request.cloud, request.caller, group)
         member = await core_users.show(request.cloud, request.caller, user)
-    except NotFound:
+    except (NotFound, Forbidden):
         request.enforce(rule, {})
         raise
     request.enforce(
@@ -83,11 +99,12 @@ async def both(request: Request, rule: str, group: UUID, user: UUID) -> None:
 
 @SERVICE.operation("GET", "/v3/groups", policy="identity:list_groups", query=GroupQuery)
 async def list_all(request: Request, query: GroupQuery) -> dict[str, Any]:
-    domain = filter_key(query.domain_id)
-    request.enforce("identity:list_groups", target(group__domain_id=domain or request.caller.domain))
+    own = request.caller.domain
+    request.enforce("identity:list_groups", target(group__domain_id=own))
     window = part(query.limit, query.marker)
-    domain = domain or request.caller.domain
-    want = core.GroupFilter(domain=domain, name=query.name, names=names(request))
+    want = core.GroupFilter(
+        domain=filter_key(query.domain_id) or own, name=query.name, names=names(request), within=own
+    )
     return shown(
         request,
         "groups",
@@ -101,14 +118,14 @@ async def list_all(request: Request, query: GroupQuery) -> dict[str, Any]:
     "POST", "/v3/groups", policy="identity:create_group", body=("group", CreateGroup), status=201
 )
 async def create(request: Request, body: CreateGroup) -> dict[str, Any]:
-    named = domain_key(body.domain_id) if body.domain_id is not None else None
+    named = domain_key(body.domain_id) if body.domain_id is not UNSET else None
     domain = named or request.caller.domain or ROOT
     request.enforce("identity:create_group", target(group__domain_id=domain))
     want = core.CreateGroup(
-        name=body.name,
+        name=body.name.strip(),
         domain=domain,
         description=body.description or "",
-        extra=await extras(request, "group", CreateGroup),
+        extra=await extras(request, "group", CreateGroup, texts=True),
     )
     return {"group": view(request, await core.create(request.cloud, request.caller, want))}
 
@@ -121,10 +138,10 @@ async def show(request: Request, group: UUID) -> dict[str, Any]:
 @SERVICE.operation("PATCH", "/v3/groups/{group}", policy="identity:update_group", body=("group", UpdateGroup))
 async def update(request: Request, group: UUID, body: UpdateGroup) -> dict[str, Any]:
     held = await found(request, "identity:update_group", group)
-    extra = await changes(request, "group", UpdateGroup, group.hex)
+    extra = await changes(request, "group", UpdateGroup, group.hex, texts=True)
     if isinstance(body.domain_id, str) and body.domain_id != domain_id(held.domain):
         raise Invalid("Cannot change Domain ID; create a group there.")
-    want = core.UpdateGroup(name=body.name, description=text(body.description), extra=kept(extra))
+    want = core.UpdateGroup(name=trimmed(body.name), description=text(body.description), extra=kept(extra))
     return {"group": view(request, await core.update(request.cloud, request.caller, group, want))}
 
 

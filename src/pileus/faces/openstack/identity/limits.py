@@ -12,13 +12,13 @@ from pileus.core.identity.services.catalogue_records import RegisteredLimit
 from pileus.core.identity.unified_limits import Held
 from pileus.core.quota import HIGHEST
 from pileus.faces.openstack.identity.attributes import text
+from pileus.faces.openstack.identity.filters import Paged, cut
 from pileus.faces.openstack.identity.refs import (
     Name,
     domain_id,
     domain_key,
     filter_key,
     known_key,
-    listed,
     self_link,
     target,
 )
@@ -69,15 +69,19 @@ class Change(Struct, frozen=True, kw_only=True):
     description: str | UnsetType | None = UNSET
 
 
-class RegisteredQuery(msgspec.Struct, frozen=True, kw_only=True):
-    service_id: str | None = None
-    region_id: str | None = None
-    resource_name: str | None = None
+Some = Annotated[str, Meta(min_length=1)]
+ServiceId = Annotated[str, Meta(pattern=r"\A([0-9a-fA-F]{32}|[0-9a-fA-F-]{36})\Z")]
+
+
+class RegisteredQuery(Paged, frozen=True, kw_only=True):
+    service_id: ServiceId | None = None
+    region_id: Some | None = None
+    resource_name: Some | None = None
 
 
 class LimitQuery(RegisteredQuery, frozen=True, kw_only=True):
-    project_id: str | None = None
-    domain_id: str | None = None
+    project_id: Some | None = None
+    domain_id: Some | None = None
 
 
 def service_key(given: str, what: str) -> UUID:
@@ -102,6 +106,10 @@ def registered_view(request: Request, one: RegisteredLimit) -> dict[str, Any]:
 
 
 def view(request: Request, one: Held) -> dict[str, Any]:
+    return bare(one) | {"links": self_link(request, "limits", one.id.hex)}
+
+
+def bare(one: Held) -> dict[str, Any]:
     return {
         "id": one.id.hex,
         "project_id": one.project.hex if one.project else None,
@@ -111,7 +119,6 @@ def view(request: Request, one: Held) -> dict[str, Any]:
         "service_id": one.registered.service.hex,
         "region_id": one.registered.region,
         "resource_name": one.registered.name,
-        "links": self_link(request, "limits", one.id.hex),
     }
 
 
@@ -121,7 +128,7 @@ def view(request: Request, one: Held) -> dict[str, Any]:
 async def list_registered(request: Request, query: RegisteredQuery) -> dict[str, Any]:
     which = core.Which(service=filter_key(query.service_id), region=query.region_id, name=query.resource_name)
     found = await core.list_registered(request.cloud, which)
-    return listed(request, "registered_limits", [registered_view(request, one) for one in found])
+    return cut(request, "registered_limits", [registered_view(request, one) for one in found], query)
 
 
 @SERVICE.operation(
@@ -192,7 +199,7 @@ async def list_all(request: Request, query: LimitQuery) -> dict[str, Any]:
         domain=filter_key(query.domain_id),
     )
     found = await core.list_all(request.cloud, request.caller, which)
-    return listed(request, "limits", [view(request, one) for one in found])
+    return cut(request, "limits", [view(request, one) for one in found], query)
 
 
 @SERVICE.operation(
@@ -242,6 +249,14 @@ async def show(request: Request, limit: UUID) -> dict[str, Any]:
     return {"limit": view(request, found)}
 
 
+async def require(request: Request, rule: str, limit: UUID) -> None:
+    """Whoever may not change a limit is told first that there is none, as Keystone does."""
+    found = await core.find(request.cloud, limit)
+    if found is None:
+        raise NotFound("Limit", limit.hex)
+    request.enforce(rule, target_of(found))
+
+
 def target_of(found: Held | None) -> dict[str, str]:
     if found is None:
         return {}
@@ -250,14 +265,18 @@ def target_of(found: Held | None) -> dict[str, str]:
     return target(limit__domain__id=found.domain)
 
 
-@SERVICE.operation("PATCH", "/v3/limits/{limit}", policy="identity:update_limit", body=("limit", Change))
+@SERVICE.operation(
+    "PATCH", "/v3/limits/{limit}", policy="identity:update_limit", targeted=True, body=("limit", Change)
+)
 async def change(request: Request, limit: UUID, body: Change) -> dict[str, Any]:
+    await require(request, "identity:update_limit", limit)
     changed = await core.change(
         request.cloud, request.caller, limit, body.resource_limit, text(body.description)
     )
     return {"limit": view(request, changed)}
 
 
-@SERVICE.operation("DELETE", "/v3/limits/{limit}", policy="identity:delete_limit", status=204)
+@SERVICE.operation("DELETE", "/v3/limits/{limit}", policy="identity:delete_limit", targeted=True, status=204)
 async def delete(request: Request, limit: UUID) -> None:
+    await require(request, "identity:delete_limit", limit)
     await core.delete(request.cloud, request.caller, limit)

@@ -6,6 +6,13 @@ from pileus.core.errors import Invalid
 from pileus.faces.openstack.identity.proofs import CLIENT
 
 
+def expiry(text: str | None) -> datetime | None:
+    """When something ends: a day alone is not enough. Raises Invalid."""
+    if text is not None and "T" not in text:
+        raise Invalid("Timestamp not in expected format." + CLIENT)
+    return moment(text)
+
+
 def moment(text: str | None) -> datetime | None:
     """ISO 8601; without a zone it is in UTC. Raises Invalid."""
     if text is None:

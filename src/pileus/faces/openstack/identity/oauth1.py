@@ -14,7 +14,7 @@ from pileus.core.identity.delegation import oauth as core
 from pileus.core.identity.delegation.oauth import Handed, RoleName
 from pileus.core.identity.delegation.signed_requests import Signed
 from pileus.faces.openstack.identity import proofs, roles
-from pileus.faces.openstack.identity.attributes import changes, extras, kept, text
+from pileus.faces.openstack.identity.attributes import changes, extras, kept, shown, text
 from pileus.faces.openstack.identity.refs import Name, known_key, listed, self_link, url
 from pileus.faces.openstack.identity.service import SERVICE
 from pileus.faces.openstack.wire import precise, public_url, session
@@ -52,7 +52,7 @@ def view(request: Request, consumer: Consumer, secret: str = "") -> dict[str, An
     return {
         **consumer.extra,
         "id": key,
-        "description": consumer.description or None,
+        "description": shown(consumer.description, consumer.extra, default=None),
         **({"secret": secret} if secret else {}),
         "links": self_link(request, "OS-OAUTH1", "consumers", key),
     }
@@ -104,7 +104,7 @@ async def list_all(request: Request) -> dict[str, Any]:
     status=201,
 )
 async def create(request: Request, body: CreateConsumer) -> dict[str, Any]:
-    extra = await extras(request, "consumer", CreateConsumer)
+    extra = await extras(request, "consumer", CreateConsumer, texts=True)
     extra.pop("secret", None)
     want = core.CreateConsumer(description=body.description or "", extra=extra)
     consumer, secret = await core.create_consumer(request.cloud, request.caller, want)
@@ -118,7 +118,7 @@ async def show(request: Request, consumer: UUID) -> dict[str, Any]:
 
 @SERVICE.operation("PATCH", CONSUMER, policy="identity:update_consumer", body=("consumer", UpdateConsumer))
 async def update(request: Request, consumer: UUID, body: UpdateConsumer) -> dict[str, Any]:
-    extra = await changes(request, "consumer", UpdateConsumer, consumer.hex)
+    extra = await changes(request, "consumer", UpdateConsumer, consumer.hex, texts=True)
     if "secret" in extra:
         raise Invalid("The secret of a consumer cannot be changed; make another consumer.")
     want = core.UpdateConsumer(description=text(body.description), extra=kept(extra))

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs
 
 from pileus.core.errors import CoreError, Invalid, Unauthenticated
 from pileus.core.identity.authentication import client_certificates, login
@@ -12,6 +12,7 @@ from pileus.faces.openstack.identity.refs import filter_key
 from pileus.faces.openstack.identity.service import SERVICE
 from pileus.faces.openstack.wire import public_url
 from pileus.faces.wire import Request, Response
+from pileus.faces.wire.certificates import presented
 from pileus.faces.wire.errors import STATUS
 
 FORM = "application/x-www-form-urlencoded"
@@ -67,7 +68,7 @@ async def fields(request: Request) -> dict[str, str]:
 
 
 async def authenticated(request: Request, form: dict[str, str]) -> Issued:
-    certificate = client_certificate(request)
+    certificate = presented(request)
     client, secret = form.get("client_id", ""), form.get("client_secret", "")
     if certificate:
         key = filter_key(client)
@@ -81,12 +82,6 @@ async def authenticated(request: Request, form: dict[str, str]) -> Issued:
         raise refused("neither a secret nor a certificate")
     proof = ByApplicationCredential(id=filter_key(client), secret=secret)
     return await login.authenticate(request.cloud, [proof])
-
-
-def client_certificate(request: Request) -> str:
-    """In PEM form, from the proxy that took it from the client; empty when there is none."""
-    header = request.cloud.config.client_certificate_header.lower()
-    return unquote(request.headers.get(header, "")).strip() if header else ""
 
 
 def basic(request: Request) -> tuple[str, str] | None:

@@ -11,6 +11,7 @@ from pileus.core.identity.services.catalogue_records import PolicyDocument
 from pileus.core.identity.services.policy_documents import Use
 from pileus.faces.openstack.identity import endpoints
 from pileus.faces.openstack.identity.attributes import changes, extras, kept
+from pileus.faces.openstack.identity.filters import Paged, cut, names
 from pileus.faces.openstack.identity.refs import listed, self_link
 from pileus.faces.openstack.identity.service import SERVICE
 from pileus.faces.wire import Request
@@ -32,7 +33,7 @@ class UpdatePolicy(msgspec.Struct, frozen=True, kw_only=True):
     blob: str | UnsetType = UNSET
 
 
-class PolicyQuery(msgspec.Struct, frozen=True, kw_only=True):
+class PolicyQuery(Paged, frozen=True, kw_only=True):
     type: str | None = None
 
 
@@ -49,8 +50,9 @@ def view(request: Request, policy: PolicyDocument) -> dict[str, Any]:
 
 @SERVICE.operation("GET", "/v3/policies", policy="identity:list_policies", query=PolicyQuery)
 async def list_all(request: Request, query: PolicyQuery) -> dict[str, Any]:
-    found = await core.list_all(request.cloud, request.caller, type=query.type)
-    return listed(request, "policies", [view(request, policy) for policy in found])
+    where = [match.condition("type") for match in names(request, "type")]
+    found = await core.list_all(request.cloud, request.caller, *where, type=query.type)
+    return cut(request, "policies", [view(request, policy) for policy in found], query)
 
 
 @SERVICE.operation(

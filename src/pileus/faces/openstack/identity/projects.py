@@ -9,14 +9,24 @@ from msgspec import UNSET, UnsetType
 from pileus.core.errors import Forbidden, Invalid, NotFound
 from pileus.core.identity import domains as core_domains
 from pileus.core.identity import projects as core
+from pileus.core.identity import unified_limits
 from pileus.core.identity.domains import ROOT
 from pileus.core.identity.listing import Found, Window
 from pileus.core.identity.records import Domain, Project
 from pileus.core.identity.tags import Wanted
-from pileus.faces.openstack.identity.attributes import changes, extras, kept, text
+from pileus.faces.openstack.identity import limits
+from pileus.faces.openstack.identity.attributes import (
+    changes,
+    distinct,
+    extras,
+    kept,
+    text,
+)
+from pileus.faces.openstack.identity.attributes import shown as shown_text
 from pileus.faces.openstack.identity.filters import asked, flag, names, part, shown
 from pileus.faces.openstack.identity.options import ProjectOptions, changed, given
 from pileus.faces.openstack.identity.refs import (
+    IdText,
     ShortName,
     domain_id,
     domain_key,
@@ -55,8 +65,8 @@ class UpdateProject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProjectQuery(msgspec.Struct, frozen=True, kw_only=True):
-    name: str | None = None
-    domain_id: str | None = None
+    name: ShortName | None = None
+    domain_id: IdText | None = None
     parent_id: str | None = None
     enabled: str | None = None
     is_domain: str | None = None
@@ -74,7 +84,7 @@ def view(request: Request, place: Place) -> dict[str, Any]:
         **place.extra,
         "id": key,
         "name": place.name,
-        "description": place.description,
+        "description": shown_text(place.description, place.extra),
         "enabled": place.enabled,
         "tags": list(place.tags),
         "options": place.options,
@@ -114,11 +124,13 @@ async def found(request: Request, rule: str, project: str) -> Place:
 
 
 async def _domain(request: Request, rule: str, key: UUID) -> Domain:
-    """Raises NotFound in the words for a project, Forbidden for those who may not know."""
+    """Raises NotFound in the words for a project, Forbidden for those who may not know, in the rule's words."""
     try:
         return await core_domains.show(request.cloud, request.caller, key)
-    except NotFound:
+    except (NotFound, Forbidden) as error:
         request.enforce(rule, {})
+        if isinstance(error, Forbidden):
+            raise
         raise NotFound("Project", key.hex) from None
 
 
@@ -136,8 +148,8 @@ def tagged(query: ProjectQuery) -> Wanted:
 
 @SERVICE.operation("GET", "/v3/projects", policy="identity:list_projects", query=ProjectQuery)
 async def list_all(request: Request, query: ProjectQuery) -> dict[str, Any]:
-    domain, parent = filter_key(query.domain_id), filter_key(query.parent_id)
-    request.enforce("identity:list_projects", target(domain_id=domain or request.caller.domain))
+    domain, parent = filter_key(query.domain_id), parent_key(query.parent_id)
+    request.enforce("identity:list_projects", target(domain_id=request.caller.domain))
     window = part(query.limit, query.marker)
     if flag(query.is_domain, "is_domain"):
         return await list_domains(request, query, window)
@@ -157,6 +169,16 @@ async def list_all(request: Request, query: ProjectQuery) -> dict[str, Any]:
         window,
         view,
     )
+
+
+def parent_key(text: str | None) -> UUID | None:
+    """Raises Invalid for what cannot be an id."""
+    try:
+        return domain_key(text) if text is not None else None
+    except NotFound:
+        raise Invalid(
+            f"Invalid input for query parameters parent_id: {(text or '')[:64]!r} is no id."
+        ) from None
 
 
 async def list_domains(request: Request, query: ProjectQuery, window: Window) -> dict[str, Any]:
@@ -182,7 +204,8 @@ async def list_domains(request: Request, query: ProjectQuery, window: Window) ->
     status=201,
 )
 async def create(request: Request, body: CreateProject) -> dict[str, Any]:
-    extra = await extras(request, "project", CreateProject)
+    distinct(body.tags)
+    extra = await extras(request, "project", CreateProject, texts=True)
     if body.is_domain:
         return {"project": view(request, await create_domain(request, body, extra))}
     try:
@@ -240,29 +263,45 @@ async def show(request: Request, project: str) -> dict[str, Any]:
         if asked(request, one) and asked(request, other):
             raise Invalid(f"Cannot use {one} and {other} query params at the same time.")
     wishes = ("parents_as_list", "parents_as_ids", "subtree_as_list", "subtree_as_ids")
-    if isinstance(held, Project) and any(asked(request, wish) for wish in wishes):
-        answer |= relatives(request, await core.family(request.cloud, request.caller, held.id))
+    if any(asked(request, wish) for wish in wishes):
+        answer |= await relatives(request, await core.family(request.cloud, request.caller, held))
     return {"project": answer}
 
 
-def relatives(request: Request, family: core.Family) -> dict[str, Any]:
+async def relatives(request: Request, family: core.Family) -> dict[str, Any]:
     """Those around a project as far as they were asked for: in lists the caller's own, as ids all."""
     found: dict[str, Any] = {}
     for name, around in (("parents", family.above), ("subtree", family.below)):
         if asked(request, f"{name}_as_list"):
-            found[name] = [{"project": view(request, one)} for one in around if one.id in family.own]
+            found[name] = await wrapped(request, [one for one in around if one.id in family.own])
+    place = family.place
     if asked(request, "parents_as_ids"):
-        ids: dict[str, Any] = {domain_id(family.project.domain): None}
-        for one in reversed(family.above):
-            ids = {one.id.hex: ids}
-        found["parents"] = ids
+        found["parents"] = above(place.domain, family.above) if isinstance(place, Project) else None
     if asked(request, "subtree_as_ids"):
-        found["subtree"] = below(family.project.id, family.below)
+        found["subtree"] = below(place.id if isinstance(place, Project) else None, family.below)
     return found
 
 
-def below(key: UUID, projects: list[Project]) -> dict[str, Any] | None:
-    """The ids under one, each with those under it; None for none."""
+async def wrapped(request: Request, around: list[Project]) -> list[dict[str, Any]]:
+    """With the limits of each that are not the default, where `include_limits` asks for them."""
+    found = [view(request, one) for one in around]
+    if asked(request, "include_limits"):
+        held = await unified_limits.of_projects(request.cloud, [one.id for one in around])
+        for one, answer in zip(around, found, strict=True):
+            answer["limits"] = [limits.bare(limit) for limit in held[one.id]]
+    return [{"project": answer} for answer in found]
+
+
+def above(domain: UUID, projects: list[Project]) -> dict[str, Any]:
+    """The id of the nearest, with the one above that, up to the domain."""
+    ids: dict[str, Any] = {domain_id(domain): None}
+    for one in reversed(projects):
+        ids = {one.id.hex: ids}
+    return ids
+
+
+def below(key: UUID | None, projects: list[Project]) -> dict[str, Any] | None:
+    """The ids under one (None: under the domain), each with those under it; None for none."""
     children = [one.id for one in projects if one.parent == key]
     return {child.hex: below(child, projects) for child in children} or None
 
@@ -275,7 +314,8 @@ def below(key: UUID, projects: list[Project]) -> dict[str, Any] | None:
 )
 async def update(request: Request, project: str, body: UpdateProject) -> dict[str, Any]:
     held = await found(request, "identity:update_project", project)
-    extra = await changes(request, "project", UpdateProject, project)
+    extra = await changes(request, "project", UpdateProject, project, texts=True, empty=True)
+    distinct(body.tags)
     refuse_moving(held, body)
     fields: dict[str, Any] = {
         "name": body.name,
@@ -291,7 +331,8 @@ async def update(request: Request, project: str, body: UpdateProject) -> dict[st
         updated = await core_domains.update(request.cloud, request.caller, held.id, want)
     else:
         updated = await core.update(request.cloud, request.caller, held.id, core.UpdateProject(**fields))
-    return {"project": view(request, updated)}
+    extra = {name: value for name, value in updated.extra.items() if name != "description"}
+    return {"project": view(request, updated) | {"extra": extra}}
 
 
 def refuse_moving(held: Place, body: UpdateProject) -> None:

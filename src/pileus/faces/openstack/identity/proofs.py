@@ -11,19 +11,18 @@ from uuid import UUID
 import msgspec
 
 from pileus.core.errors import Invalid, Unauthenticated
-from pileus.core.identity.authentication import codes
 from pileus.core.identity.authentication.login import (
     SYSTEM,
     UNSCOPED,
     ByApplicationCredential,
+    ByCode,
     ByPassword,
     ByToken,
     Proof,
-    Vouched,
     Wish,
 )
 from pileus.core.identity.authentication.tokens import refused
-from pileus.core.identity.named import Named, user_of
+from pileus.core.identity.named import Named
 from pileus.core.identity.records import Scope
 from pileus.faces.openstack.identity.refs import filter_key
 from pileus.faces.wire import Request
@@ -161,9 +160,7 @@ async def by_token(request: Request, proof: TokenProof) -> Proof:
 
 @method("totp", TotpProof)
 async def by_totp(request: Request, proof: TotpProof) -> Proof:
-    user = await user_of(request.cloud, named(proof.user, "user"))
-    user = await codes.check(request.cloud, user, proof.user.passcode, request.client)
-    return Vouched(user=user, methods=("totp",))
+    return ByCode(user=named(proof.user, "user"), code=proof.user.passcode, source=request.client)
 
 
 @method("application_credential", ApplicationProof)
@@ -205,9 +202,9 @@ def wish(scope: ScopeRef | str | None) -> Wish | None:
 
 def named(ref: Ref, what: str) -> Named:
     """As the core names a user or project. Raises Invalid."""
-    if ref.id is not None:
+    if ref.id is not None and not ref.name:
         return Named(id=_key(ref.id))
-    if ref.name is None:
+    if not ref.name:
         raise Invalid(f"Invalid input for field {what}: id or name must be present.")
     if ref.domain is None:
         raise Invalid(f"Expecting to find domain in {what}." + CLIENT)

@@ -20,6 +20,12 @@ Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"\S")]
 ShortName = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"\S")]
 
 
+Description = Annotated[str, Meta(max_length=255)]
+"""Of domains and roles; others have no limit."""
+IdText = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"\A[a-zA-Z0-9-]+\Z")]
+"""An id as Keystone checks its form; whether it names anything is another matter."""
+
+
 def domain_id(key: UUID) -> str:
     return DEFAULT if key == ROOT else key.hex
 

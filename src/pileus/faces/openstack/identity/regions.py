@@ -14,25 +14,22 @@ from pileus.faces.openstack.identity.service import SERVICE
 from pileus.faces.wire import Request
 
 Key = Annotated[str, Meta(max_length=255)]
+Parent = Annotated[str, Meta(min_length=1, max_length=255)]
 
 
 class CreateRegion(msgspec.Struct, frozen=True, kw_only=True):
     id: Key | None = None
     description: str | None = None
-    parent_region_id: Key | None = None
+    parent_region_id: Parent | None = None
 
 
 class UpdateRegion(msgspec.Struct, frozen=True, kw_only=True):
     description: str | UnsetType | None = UNSET
-    parent_region_id: Key | UnsetType | None = UNSET
+    parent_region_id: Parent | UnsetType | None = UNSET
 
 
 class RegionQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    parent_region_id: str | None = None
-    marker: str | None = None
-    limit: int | None = None
-    sort_key: str | None = None
-    sort_dir: str | None = None
+    parent_region_id: Parent | None = None
 
 
 def view(request: Request, region: Region) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from pileus.core.identity.authorization import assignments
 from pileus.core.identity.authorization.assignment_list import Granted
 from pileus.core.identity.authorization.assignments import SYSTEM, Place
 from pileus.core.identity.records import Group, Scope
-from pileus.faces.openstack.identity.refs import domain_id, filter_key, listed, on, target, url
+from pileus.faces.openstack.identity.filters import asked
+from pileus.faces.openstack.identity.refs import domain_id, filter_key, listed, target, url
 from pileus.faces.openstack.identity.service import SERVICE
 from pileus.faces.wire import Request
 
@@ -41,22 +42,24 @@ class AssignmentQuery(msgspec.Struct, frozen=True, kw_only=True):
 )
 async def list_all(request: Request, query: AssignmentQuery) -> dict[str, Any]:
     place = place_of(query)
-    if on(query.include_subtree):
+    below, effective = asked(request, "include_subtree"), asked(request, "effective")
+    if below:
         await enforce_tree(request, place)
     else:
         request.enforce("identity:list_role_assignments", target(domain_id=request.caller.domain))
-    refuse_useless(query)
+    if effective:
+        await refuse_useless(request, query)
     want = core.AssignmentFilter(
         user=filter_key(query.user or None),
         group=filter_key(query.group or None),
         role=filter_key(query.role or None),
         place=place,
         inherited=None if query.inherited is None else query.inherited == PROJECTS,
-        effective=on(query.effective),
-        below=on(query.include_subtree),
+        effective=effective,
+        below=below,
     )
     found = await core.list_all(request.cloud, request.caller, want)
-    named = await names_of_domains(request, found) if on(query.include_names) else None
+    named = await names_of_domains(request, found) if asked(request, "include_names") else None
     return listed(request, "role_assignments", [view(request, granted, named) for granted in found])
 
 
@@ -72,7 +75,11 @@ async def enforce_tree(request: Request, place: Place | None) -> None:
 
 
 def place_of(query: AssignmentQuery) -> Place | None:
-    """The one scope that is filtered by. Raises Invalid for several."""
+    """The one scope that is filtered by. Raises Invalid for several, and for what nothing can pass."""
+    if query.user and query.group:
+        raise Invalid("Specify a user or group, not both")
+    if query.include_subtree is not None and not query.project:
+        raise Invalid("scope.project.id must be specified if include_subtree is also specified")
     if query.domain and query.project:
         raise Invalid("Specify a domain or project, not both")
     if query.domain and query.system:
@@ -84,21 +91,21 @@ def place_of(query: AssignmentQuery) -> Place | None:
         return Place(Scope.PROJECT, project)
     if domain is not None:
         return Place(Scope.DOMAIN, domain)
-    return SYSTEM if query.system else None
+    return SYSTEM if query.system == "all" else None
 
 
-def refuse_useless(query: AssignmentQuery) -> None:
-    """Raises Invalid for filters which nothing can pass."""
-    if query.user and query.group:
-        raise Invalid("Specify a user or group, not both")
-    if not on(query.effective):
-        return
+async def refuse_useless(request: Request, query: AssignmentQuery) -> None:
+    """Of what roles come to. Raises Invalid for filters which nothing can pass, NotFound for a user or project that is
+    not there."""
     if query.group:
         raise Invalid("Combining effective and group filter will always result in an empty list.")
     if query.inherited == PROJECTS and query.domain:
         raise Invalid(
             "Combining effective, domain and inherited filters will always result in an empty list."
         )
+    await core.require_known(
+        request.cloud, user=filter_key(query.user or None), project=filter_key(query.project or None)
+    )
 
 
 async def names_of_domains(request: Request, found: list[Granted]) -> Names:

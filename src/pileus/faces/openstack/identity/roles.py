@@ -12,14 +12,16 @@ from pileus.core.identity import options
 from pileus.core.identity.authorization import roles as core
 from pileus.core.identity.records import Role
 from pileus.faces.openstack.identity.attributes import changes, extras, kept, text
+from pileus.faces.openstack.identity.attributes import shown as shown_text
 from pileus.faces.openstack.identity.filters import names, part, shown
 from pileus.faces.openstack.identity.refs import (
+    Description,
+    IdText,
     Name,
     domain_id,
     domain_key,
     filter_key,
     here,
-    listed,
     self_link,
 )
 from pileus.faces.openstack.identity.service import SERVICE
@@ -32,21 +34,21 @@ class RoleOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 class CreateRole(msgspec.Struct, frozen=True, kw_only=True):
     name: Name
-    domain_id: str | None = None
-    description: str | None = None
+    domain_id: IdText | None = None
+    description: Description | None = None
     options: RoleOptions = RoleOptions()
 
 
 class UpdateRole(msgspec.Struct, frozen=True, kw_only=True):
     name: Name | UnsetType = UNSET
     domain_id: str | UnsetType | None = UNSET
-    description: str | UnsetType | None = UNSET
+    description: Description | UnsetType | None = UNSET
     options: RoleOptions | UnsetType = UNSET
 
 
 class RoleQuery(msgspec.Struct, frozen=True, kw_only=True):
-    name: str | None = None
-    domain_id: str | None = None
+    name: Name | None = None
+    domain_id: IdText | None = None
     limit: int | None = None
     marker: str | None = None
 
@@ -58,7 +60,7 @@ def view(request: Request, role: Role) -> dict[str, Any]:
         "id": key,
         "name": role.name,
         "domain_id": domain_id(role.domain) if role.domain else None,
-        "description": role.description or None,
+        "description": shown_text(role.description, role.extra, default=None),
         "options": core.options_of(role),
         "links": self_link(request, "roles", key),
     }
@@ -99,7 +101,7 @@ async def create(request: Request, body: CreateRole) -> dict[str, Any]:
         domain=domain_key(body.domain_id) if body.domain_id is not None else None,
         description=body.description or "",
         options=options.merged({}, msgspec.to_builtins(body.options)),
-        extra=await extras(request, "role", CreateRole),
+        extra=await extras(request, "role", CreateRole, texts=True),
     )
     return {"role": view(request, await core.create(request.cloud, request.caller, want))}
 
@@ -115,10 +117,10 @@ async def show(request: Request, role: UUID) -> dict[str, Any]:
 )
 async def update(request: Request, role: UUID, body: UpdateRole) -> dict[str, Any]:
     await enforce(request, "update", role)
-    extra = await changes(request, "role", UpdateRole, role.hex)
+    extra = await changes(request, "role", UpdateRole, role.hex, texts=True)
     if body.domain_id is not UNSET:
         held = await core.show(request.cloud, request.caller, role)
-        if (domain_key(body.domain_id) if isinstance(body.domain_id, str) else None) != held.domain:
+        if filter_key(body.domain_id) != held.domain:
             raise Invalid("Update of `domain_id` is not allowed.")
     want = core.UpdateRole(
         name=body.name,
@@ -139,7 +141,7 @@ async def delete(request: Request, role: UUID) -> None:
 async def list_inferences(request: Request) -> dict[str, Any]:
     known = await core.every(request.cloud, request.caller)
     found = [inference(request, role, known) for role in known.values() if role.implies]
-    return listed(request, "role_inferences", found)
+    return {"role_inferences": found}
 
 
 def inference(request: Request, prior: Role, known: Mapping[UUID, Role]) -> dict[str, Any]:

@@ -1,5 +1,8 @@
 """Keystone's v3 API under /identity."""
 
+from collections.abc import Mapping
+from uuid import UUID
+
 from pileus.core.errors import CoreError, NotFound
 from pileus.faces.openstack.identity.policies import POLICIES, SCOPES
 from pileus.faces.openstack.wire import Errors, authenticate, keystone_error
@@ -12,12 +15,40 @@ FOUND_BY_ID = frozenset(
 """Of these Keystone says "Could not find user: ..."."""
 
 
+SENTENCES: Mapping[str, str] = {
+    "policydocument": "Could not find policy: {}.",
+    "endpointgroup": "Could not find Endpoint Group: {}.",
+    "registered limit": "Could not find registered limit for {}.",
+    "limit": "Could not find limit for {}.",
+    "consumer": "Consumer not found",
+    "access token": "Access token not found",
+    "policy association": "Could not find policy association.",
+}
+"""What it says of others."""
+
+
 class KeystoneErrors(Errors):
     def word(self, code: int, error: CoreError | WireError, request: Request) -> Response:
-        if isinstance(error, NotFound) and error.what.lower() in FOUND_BY_ID:
-            message = f"Could not find {error.what.lower()}: {error.key}."
-            return Response(code, {"error": keystone_error(code, message)})
-        return super().word(code, error, request)
+        if not isinstance(error, NotFound):
+            return super().word(code, error, request)
+        what, key = error.what.lower(), plain(error.key)
+        if what in FOUND_BY_ID:
+            message = f"Could not find {what}: {key}."
+        elif what in SENTENCES:
+            message = SENTENCES[what].format(key)
+        elif what.endswith((" for", " for domain")):
+            message = f"Could not find {error.what} {key}."
+        else:
+            return super().word(code, error, request)
+        return Response(code, {"error": keystone_error(code, message)})
+
+
+def plain(key: str) -> str:
+    """An id as Keystone writes it."""
+    try:
+        return UUID(key).hex if "-" in key else key
+    except ValueError:
+        return key
 
 
 SERVICE = Service(
@@ -27,4 +58,5 @@ SERVICE = Service(
     policies=POLICIES,
     scopes=SCOPES,
     authenticate=authenticate,
+    vary="X-Auth-Token",
 )

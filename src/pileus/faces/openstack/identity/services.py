@@ -8,9 +8,9 @@ from msgspec import UNSET, UnsetType
 
 from pileus.core.identity.services import catalogue as core
 from pileus.core.identity.services.catalogue_records import Service
-from pileus.faces.openstack.identity.attributes import changes, extras, kept, text
-from pileus.faces.openstack.identity.filters import names
-from pileus.faces.openstack.identity.refs import Name, listed, self_link
+from pileus.faces.openstack.identity.attributes import changes, extras, kept, shown_texts, text
+from pileus.faces.openstack.identity.filters import Paged, cut, names
+from pileus.faces.openstack.identity.refs import Name, self_link
 from pileus.faces.openstack.identity.service import SERVICE
 from pileus.faces.wire import Request
 
@@ -29,7 +29,7 @@ class UpdateService(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool | UnsetType = UNSET
 
 
-class ServiceQuery(msgspec.Struct, frozen=True, kw_only=True):
+class ServiceQuery(Paged, frozen=True, kw_only=True):
     name: str | None = None
     type: str | None = None
 
@@ -41,7 +41,7 @@ def view(request: Request, service: Service) -> dict[str, Any]:
         "id": key,
         "type": service.type,
         "name": service.name,
-        "description": service.description,
+        **shown_texts(service.extra, description=service.description),
         "enabled": service.enabled,
         "links": self_link(request, "services", key),
     }
@@ -51,7 +51,7 @@ def view(request: Request, service: Service) -> dict[str, Any]:
 async def list_all(request: Request, query: ServiceQuery) -> dict[str, Any]:
     where = [match.condition(field) for field in ("name", "type") for match in names(request, field)]
     found = await core.list_services(request.cloud, request.caller, *where, type=query.type, name=query.name)
-    return listed(request, "services", [view(request, service) for service in found])
+    return cut(request, "services", [view(request, service) for service in found], query)
 
 
 @SERVICE.operation(
@@ -63,7 +63,7 @@ async def create(request: Request, body: CreateService) -> dict[str, Any]:
         name=body.name,
         description=body.description or "",
         enabled=body.enabled,
-        extra=await extras(request, "service", CreateService),
+        extra=await extras(request, "service", CreateService, texts=True),
     )
     return {"service": view(request, await core.create_service(request.cloud, request.caller, want))}
 
@@ -82,7 +82,7 @@ async def update(request: Request, service: UUID, body: UpdateService) -> dict[s
         name=body.name,
         description=text(body.description),
         enabled=body.enabled,
-        extra=kept(await changes(request, "service", UpdateService, service.hex)),
+        extra=kept(await changes(request, "service", UpdateService, service.hex, texts=True)),
     )
     updated = await core.update_service(request.cloud, request.caller, service, want)
     return {"service": view(request, updated)}

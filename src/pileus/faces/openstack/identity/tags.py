@@ -9,6 +9,7 @@ from pileus.core.errors import NotFound
 from pileus.core.identity import domains as core_domains
 from pileus.core.identity import projects as core
 from pileus.core.identity.records import Domain
+from pileus.faces.openstack.identity.attributes import distinct
 from pileus.faces.openstack.identity.projects import Place, found, place_id
 from pileus.faces.openstack.identity.refs import url
 from pileus.faces.openstack.identity.service import SERVICE
@@ -17,7 +18,7 @@ from pileus.faces.wire import Request, Response
 PATH = "/v3/projects/{project}/tags"
 
 
-class Tags(msgspec.Struct, frozen=True, kw_only=True):
+class Tags(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tags: tuple[str, ...]
 
 
@@ -40,7 +41,8 @@ async def list_all(request: Request, project: str) -> dict[str, Any]:
 @SERVICE.operation("PUT", PATH, policy="identity:update_project_tags", body=Tags)
 async def replace(request: Request, project: str, body: Tags) -> dict[str, Any]:
     held = await found(request, "identity:update_project_tags", project)
-    return view(request, await retag(request, held, body.tags))
+    distinct(body.tags)
+    return view(request, await retag(request, held, body.tags)) | {"tags": list(body.tags)}
 
 
 @SERVICE.operation("DELETE", PATH, policy="identity:delete_project_tags", status=204)
@@ -52,7 +54,7 @@ async def delete_all(request: Request, project: str) -> None:
 async def check(request: Request, project: str, tag: str) -> None:
     held = await found(request, "identity:get_project_tag", project)
     if tag not in held.tags:
-        raise NotFound("Project tag", tag[:64])
+        raise NotFound("project tag", tag[:64])
 
 
 @SERVICE.operation("PUT", PATH + "/{tag}", policy="identity:create_project_tag", status=201)
@@ -68,5 +70,5 @@ async def add(request: Request, project: str, tag: str) -> Response:
 async def delete(request: Request, project: str, tag: str) -> None:
     held = await found(request, "identity:delete_project_tag", project)
     if tag not in held.tags:
-        raise NotFound("Project tag", tag[:64])
+        raise NotFound("project tag", tag[:64])
     await retag(request, held, tuple(kept for kept in held.tags if kept != tag))

@@ -14,7 +14,7 @@ from pileus.core.identity.records import Domain, Project, Scope, User
 from pileus.faces.openstack.identity import access_rules, domains, projects
 from pileus.faces.openstack.identity.catalog import catalog
 from pileus.faces.openstack.identity.proofs import METHODS, Auth, UnknownMethod, proofs, wish
-from pileus.faces.openstack.identity.refs import domain_id, here, listed, on, target
+from pileus.faces.openstack.identity.refs import domain_id, listed, on, self_link, target
 from pileus.faces.openstack.identity.service import SERVICE
 from pileus.faces.openstack.wire import keystone_error, precise, session, unauthorized
 from pileus.faces.wire import Request, Response
@@ -153,10 +153,13 @@ def receipt_view(receipt: Receipt) -> Response:
     return Response(401, body, {"openstack-auth-receipt": receipt.text, **VARY})
 
 
-async def subject(request: Request, *, allow_expired: bool = False) -> Session:
+async def subject(request: Request, rule: str, *, allow_expired: bool = False) -> Session:
     """The session of the token that is asked about. Raises NotFound when it is not good, or when it is bound to
-    requests and the client has not said that it minds that."""
+    requests and the client has not said that it minds that; where none is named, Forbidden to those who may ask about
+    their own only."""
     text = request.headers.get("x-subject-token", "")
+    if not text:
+        request.enforce(rule, {})
     try:
         held = await access.present(request.cloud, text, allow_expired=allow_expired, bound=True)
     except Unauthenticated as error:
@@ -184,7 +187,7 @@ async def check(request: Request, query: ValidateQuery) -> Response:
 
 
 async def asked(request: Request, query: ValidateQuery, rule: str) -> Response:
-    held = await subject(request, allow_expired=on(query.allow_expired))
+    held = await subject(request, rule, allow_expired=on(query.allow_expired))
     request.enforce(rule, target(token__user_id=held.user.id))
     shown = await view(request, held, with_catalog=query.nocatalog is None)
     headers = {"x-subject-token": request.headers["x-subject-token"], **VARY}
@@ -193,7 +196,7 @@ async def asked(request: Request, query: ValidateQuery, rule: str) -> Response:
 
 @SERVICE.operation("DELETE", "/v3/auth/tokens", policy="identity:revoke_token", query=RevokeQuery, status=204)
 async def revoke(request: Request, query: RevokeQuery) -> None:
-    held = await subject(request)
+    held = await subject(request, "identity:revoke_token")
     request.enforce("identity:revoke_token", target(token__user_id=held.user.id))
     cascade = query.cascade is None or on(query.cascade)
     await login.end(request.cloud, request.caller, held, descendants=cascade)
@@ -225,7 +228,7 @@ async def list_domains(request: Request) -> dict[str, Any]:
 async def list_systems(request: Request) -> dict[str, Any]:
     places = await own(request)
     whole = any(granted.place.scope is Scope.SYSTEM for granted in places)
-    return {"system": [{"all": True}] if whole else [], "links": {"self": here(request)}}
+    return {"system": [{"all": True}] if whole else [], "links": self_link(request, "auth", "system")}
 
 
 @SERVICE.operation("GET", "/v3/auth/catalog", policy="identity:get_auth_catalog")
@@ -233,4 +236,4 @@ async def show_catalog(request: Request) -> dict[str, Any]:
     held = session(request)
     if held.project is None:
         raise Forbidden(NO)
-    return {"catalog": await catalog(request, held), "links": {"self": here(request)}}
+    return {"catalog": await catalog(request, held), "links": self_link(request, "auth", "catalog")}

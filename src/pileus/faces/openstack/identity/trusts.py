@@ -6,13 +6,13 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from pileus.core.errors import Forbidden, NotFound
+from pileus.core.errors import Forbidden, Invalid, NotFound
 from pileus.core.identity.delegation import delegation
 from pileus.core.identity.delegation import trusts as core
 from pileus.core.identity.records import Trust
 from pileus.faces.openstack.identity import roles
 from pileus.faces.openstack.identity.attributes import extras
-from pileus.faces.openstack.identity.moments import moment
+from pileus.faces.openstack.identity.moments import expiry
 from pileus.faces.openstack.identity.refs import filter_key, known_key, listed, self_link, target, url
 from pileus.faces.openstack.identity.service import SERVICE
 from pileus.faces.openstack.wire import hex_id, precise, session
@@ -122,7 +122,7 @@ async def create(request: Request, body: CreateTrust) -> dict[str, Any]:
         project=known_key(body.project_id, "project") if body.project_id else None,
         roles=tuple(role_ref(role) for role in body.roles),
         impersonation=body.impersonation,
-        expires_at=moment(body.expires_at),
+        expires_at=expiry(body.expires_at),
         remaining_uses=body.remaining_uses,
         redelegable=bool(body.allow_redelegation),
         redelegations=body.redelegation_count,
@@ -133,6 +133,8 @@ async def create(request: Request, body: CreateTrust) -> dict[str, Any]:
 
 
 def role_ref(role: RoleRef) -> UUID | str:
+    if (role.id is None) == (role.name is None):
+        raise Invalid("Invalid input for field/attribute roles: name each role by its id or by its name.")
     return known_key(role.id, "role") if role.id is not None else role.name or ""
 
 

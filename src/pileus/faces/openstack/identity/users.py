@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from pileus.core.errors import Invalid, NotFound
+from pileus.core.errors import Forbidden, Invalid, NotFound
 from pileus.core.identity import groups as core_groups
 from pileus.core.identity import projects as core_projects
 from pileus.core.identity import users as core
@@ -17,10 +17,18 @@ from pileus.core.identity.federation.federation_records import FederatedIdentity
 from pileus.core.identity.listing import Found, Window
 from pileus.core.identity.records import Group, User
 from pileus.faces.openstack.identity import groups, projects
-from pileus.faces.openstack.identity.attributes import changes, extras, kept, text
+from pileus.faces.openstack.identity.attributes import (
+    changes,
+    extras,
+    kept,
+    shown_texts,
+    text,
+    trimmed,
+)
 from pileus.faces.openstack.identity.filters import expires, flag, names, part, shown
 from pileus.faces.openstack.identity.options import UserOptions, changed, given
 from pileus.faces.openstack.identity.refs import (
+    IdText,
     Name,
     domain_id,
     domain_key,
@@ -55,7 +63,7 @@ def known_as(federated: tuple[FederatedRef, ...]) -> tuple[identities.Name, ...]
 class CreateUser(msgspec.Struct, frozen=True, kw_only=True):
     name: Name
     password: str | None = None
-    domain_id: str | None = None
+    domain_id: IdText | UnsetType = UNSET
     default_project_id: str | None = None
     email: str | None = None
     description: str | None = None
@@ -77,8 +85,8 @@ class UpdateUser(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UserQuery(msgspec.Struct, frozen=True, kw_only=True):
-    name: str | None = None
-    domain_id: str | None = None
+    name: Name | None = None
+    domain_id: IdText | None = None
     enabled: str | None = None
     password_expires_at: tuple[str, ...] = ()
     idp_id: str | None = None
@@ -104,7 +112,7 @@ class PlaceQuery(msgspec.Struct, frozen=True, kw_only=True):
     marker: str | None = None
 
 
-class ChangePassword(msgspec.Struct, frozen=True, kw_only=True):
+class ChangePassword(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     original_password: str
     password: str
 
@@ -126,10 +134,7 @@ def view(request: Request, user: User, known: list[FederatedIdentity] | None = N
     }
     if user.default_project is not None:
         answer["default_project_id"] = user.default_project.hex
-    if user.email:
-        answer["email"] = user.email
-    if user.description:
-        answer["description"] = user.description
+    answer |= shown_texts(user.extra, email=user.email, description=user.description)
     if known:
         answer["federated"] = federated(known)
     return answer
@@ -149,6 +154,13 @@ async def one(request: Request, user: User) -> dict[str, Any]:
     return {"user": view(request, user, known.get(user.id))}
 
 
+async def updated(request: Request, user: User) -> dict[str, Any]:
+    """As `one`; Keystone shows what it has no field for once more."""
+    texts = shown_texts(user.extra, email=user.email, description=user.description)
+    answer = await one(request, user)
+    return {"user": answer["user"] | {"extra": user.extra | texts}}
+
+
 async def many(request: Request, found: Found[User], window: Window) -> dict[str, Any]:
     known = await core.federated(request.cloud, [user.id for user in found.items])
     return shown(request, "users", found, window, lambda _, user: view(request, user, known.get(user.id)))
@@ -162,7 +174,7 @@ async def found(request: Request, rule: str, user: UUID) -> User:
     """The user, when the rule lets the caller do this to it."""
     try:
         held = await core.show(request.cloud, request.caller, user)
-    except NotFound:
+    except (NotFound, Forbidden):
         request.enforce(rule, {})
         raise
     request.enforce(rule, target_of(held))
@@ -171,11 +183,12 @@ async def found(request: Request, rule: str, user: UUID) -> User:
 
 @SERVICE.operation("GET", "/v3/users", policy="identity:list_users", query=UserQuery)
 async def list_all(request: Request, query: UserQuery) -> dict[str, Any]:
-    domain = filter_key(query.domain_id)
-    request.enforce("identity:list_users", target(domain_id=domain or request.caller.domain))
+    own = request.caller.domain
+    request.enforce("identity:list_users", target(domain_id=own))
     window = part(query.limit, query.marker)
     want = core.UserFilter(
-        domain=domain or request.caller.domain,
+        domain=filter_key(query.domain_id) or own,
+        within=own,
         name=query.name,
         enabled=flag(query.enabled, "enabled"),
         names=names(request),
@@ -193,7 +206,7 @@ async def create(request: Request, body: CreateUser) -> dict[str, Any]:
     request.enforce("identity:create_user", target(user__domain_id=domain))
     project = known_key(body.default_project_id, "Project") if body.default_project_id else None
     want = core.CreateUser(
-        name=body.name,
+        name=body.name.strip(),
         domain=domain,
         password=body.password or "",
         default_project=project,
@@ -202,14 +215,14 @@ async def create(request: Request, body: CreateUser) -> dict[str, Any]:
         enabled=body.enabled,
         options=given(body.options),
         known_as=known_as(body.federated),
-        extra=await extras(request, "user", CreateUser),
+        extra=await extras(request, "user", CreateUser, texts=True),
     )
     return await one(request, await core.create(request.cloud, request.caller, want))
 
 
-def place_of(request: Request, text: str | None) -> UUID:
+def place_of(request: Request, text: str | UnsetType) -> UUID:
     """The domain in which something is made: the named one, the token's, or else the first."""
-    named = domain_key(text) if text is not None else None
+    named = domain_key(text) if text is not UNSET else None
     return named or request.caller.domain or ROOT
 
 
@@ -221,14 +234,14 @@ async def show(request: Request, user: UUID) -> dict[str, Any]:
 @SERVICE.operation("PATCH", "/v3/users/{user}", policy="identity:update_user", body=("user", UpdateUser))
 async def update(request: Request, user: UUID, body: UpdateUser) -> dict[str, Any]:
     held = await found(request, "identity:update_user", user)
-    extra = await changes(request, "user", UpdateUser, user.hex)
+    extra = await changes(request, "user", UpdateUser, user.hex, texts=True)
     if isinstance(body.domain_id, str) and body.domain_id != domain_id(held.domain):
         raise Invalid("Cannot change Domain ID; create a user there.")
     project: UUID | UnsetType | None = UNSET
     if body.default_project_id is not UNSET:
         project = known_key(body.default_project_id, "Project") if body.default_project_id else None
     want = core.UpdateUser(
-        name=body.name,
+        name=trimmed(body.name),
         password=text(body.password),
         default_project=project,
         email=text(body.email),
@@ -238,7 +251,7 @@ async def update(request: Request, user: UUID, body: UpdateUser) -> dict[str, An
         known_as=UNSET if body.federated is UNSET else known_as(body.federated),
         extra=kept(extra),
     )
-    return await one(request, await core.update(request.cloud, request.caller, user, want))
+    return await updated(request, await core.update(request.cloud, request.caller, user, want))
 
 
 @SERVICE.operation("DELETE", "/v3/users/{user}", policy="identity:delete_user", status=204)

@@ -196,6 +196,14 @@ def upgrade() -> None:
         batch_op.create_index("uq_group_domain_name", ["domain", "name"], unique=True)
 
     op.create_table(
+        "icon",
+        sa.Column("id", UUID, autoincrement=False, nullable=False),
+        sa.Column("kind", TEXT, nullable=False),
+        sa.Column("blob", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_icon")),
+    )
+    op.create_table(
         "identity_provider",
         sa.Column("id", TEXT, autoincrement=False, nullable=False),
         sa.Column("domain", UUID, nullable=False),
@@ -622,6 +630,7 @@ def upgrade() -> None:
         )
         batch_op.add_column(sa.Column("starts_at", sa.BigInteger(), nullable=True))
         batch_op.add_column(sa.Column("ends_at", sa.BigInteger(), nullable=True))
+        batch_op.add_column(sa.Column("rules", TEXT, server_default="[]", nullable=False))
         batch_op.add_column(sa.Column("trust", UUID, nullable=True))
         batch_op.add_column(sa.Column("application_credential", UUID, nullable=True))
         batch_op.add_column(sa.Column("access_token", TEXT, server_default="", nullable=False))
@@ -664,6 +673,9 @@ def upgrade() -> None:
     with op.batch_alter_table("role", schema=None) as batch_op:
         batch_op.add_column(sa.Column("options", TEXT, server_default="{}", nullable=False))
         batch_op.add_column(sa.Column("extra", TEXT, server_default="{}", nullable=False))
+
+    with op.batch_alter_table("server", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("host_tags", TEXT, server_default="[]", nullable=False))
 
     with op.batch_alter_table("user", schema=None) as batch_op:
         batch_op.add_column(
