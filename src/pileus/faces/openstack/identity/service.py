@@ -5,6 +5,7 @@ from uuid import UUID
 
 from pileus.core.errors import CoreError, NotFound
 from pileus.faces.openstack.identity.policies import POLICIES, SCOPES
+from pileus.faces.openstack.identity.refs import domain_id
 from pileus.faces.openstack.wire import Errors, authenticate, keystone_error
 from pileus.faces.wire import Request, Response, Service
 from pileus.faces.wire.errors import WireError
@@ -22,6 +23,7 @@ SENTENCES: Mapping[str, str] = {
     "limit": "Could not find limit for {}.",
     "consumer": "Consumer not found",
     "access token": "Access token not found",
+    "request token": "Request token not found",
     "policy association": "Could not find policy association.",
 }
 """What it says of others."""
@@ -46,7 +48,7 @@ class KeystoneErrors(Errors):
 def plain(key: str) -> str:
     """An id as Keystone writes it."""
     try:
-        return UUID(key).hex if "-" in key else key
+        return domain_id(UUID(key))
     except ValueError:
         return key
 
