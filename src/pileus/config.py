@@ -107,7 +107,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     oauth_access_seconds: int = 86_400
     """How long an authorized program may act for the user; 0: until the user ends it."""
     client_certificate_header: str = ""
-    """The header in which the proxy in front of us hands over a client's certificate (PEM, percent-encoded), and which
+    """The header in which a proxy of `trusted_proxies` hands over a client's certificate (PEM, percent-encoded), and which
     it removes from what clients send; empty: certificates are not taken."""
     trusted_dashboards: tuple[str, ...] = ()
     """Addresses to which a login at an identity provider may hand a token, as https://dashboard.example/auth/websso/."""
@@ -195,7 +195,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def __post_init__(self) -> None:
         """Raises ValueError, which names the setting."""
-        self.proxies  # noqa: B018
+        if not self.proxies and self.client_certificate_header:
+            raise ValueError(
+                "client_certificate_header: name the proxy that writes it in trusted_proxies; nobody else's is believed"
+            )
 
     @property
     def proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:

@@ -1,6 +1,7 @@
 """A real Redis and a real NATS server on loopback ports, each with its own directory."""
 
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -10,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
+
 DEADLINE = 15.0
+ESTABLISHED = "01"
 
 
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+class Ended(Exception):
+    """The server did not stay: somebody else has the port meanwhile, perhaps."""
 
 
 class Server:
@@ -34,11 +36,29 @@ class Server:
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                return
+                listening = True
             except OSError:
-                assert time.monotonic() < end, f"{self.command[0]} does not listen"
-                assert self._process.poll() is None, f"{self.command[0]} ended"
+                listening = False
                 time.sleep(0.02)
+            if self._process.poll() is not None:
+                raise Ended(f"{self.command[0]} ended with {self._process.returncode}")
+            if listening:
+                return
+            assert time.monotonic() < end, f"{self.command[0]} does not listen"
+
+    def pause(self) -> None:
+        """It still listens, and answers nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def connections(self) -> int:
+        """How many it has at its port, by the kernel's word."""
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return sum(line[1].endswith(f":{self.port:04X}") and line[3] == ESTABLISHED for line in lines)
 
     def stop(self) -> None:
         if self._process is not None:
@@ -83,10 +103,24 @@ def nats(directory: Path) -> Iterator[Server]:
 def _running(directory: Path, program: str, options: Callable[[int], list[str]]) -> Iterator[Server]:
     if shutil.which(program) is None:
         pytest.skip(f"{program} is not installed")
-    port = free_port()
-    server = Server([program, *options(port)], port)
-    server.start()
+    server = started(program, options)
     try:
         yield server
     finally:
         server.stop()
+
+
+def started(program: str, options: Callable[[int], list[str]], tries: int = 3) -> Server:
+    """On another port where somebody else took the first one meanwhile."""
+    port = free_port()
+    server = Server([program, *options(port)], port)
+    try:
+        server.start()
+    except Ended:
+        if tries == 1:
+            raise
+        return started(program, options, tries - 1)
+    except BaseException:
+        server.stop()
+        raise
+    return server

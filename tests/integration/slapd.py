@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.ports import free_port
 from tests.quick import MEMORY
 
 SECONDS = 15
@@ -196,12 +197,6 @@ class Slapd:
         for base, ldif in ((OPEN, PEOPLE), (ACTIVE, DIRECTORY)):
             self.run("ldapdelete", "-r", base, base=base)
             self.add(ldif.format(open=OPEN, active=ACTIVE), base)
-
-
-def free_port() -> int:
-    with socket.socket() as made:
-        made.bind(("127.0.0.1", 0))
-        return int(made.getsockname()[1])
 
 
 def certificates(home: Path) -> None:

@@ -1,5 +1,6 @@
 """Redis and NATS, with their real servers: values, and what happens while a server is away."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -41,3 +42,21 @@ class TestReal(KeyValueConformance):
             except Unreachable:
                 continue
         assert found == b"kept"
+
+
+async def test_nats_is_connected_to_once_whoever_comes_first_or_gives_up(tmp_path: Path) -> None:
+    with keyvalue_servers.nats(tmp_path) as server:
+        server.pause()
+        store = NatsStore(f"nats://127.0.0.1:{server.port}/cloud")
+        try:
+            asked = [asyncio.create_task(store.get(KEY)) for _ in range(6)]
+            await asyncio.wait(asked, timeout=0.1)
+            for task in asked[:2]:
+                task.cancel()
+            server.resume()
+            answers = await asyncio.gather(*asked, return_exceptions=True)
+            assert answers[2:] == [None] * 4
+            assert server.connections() == 1
+        finally:
+            server.resume()
+            await store.close()

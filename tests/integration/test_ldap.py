@@ -15,8 +15,9 @@ from pileus.drivers.directory.ldap import LdapDirectory
 from pileus.drivers.directory.protocol import Part, Settings
 from pileus.drivers.errors import Refused, Unreachable
 from tests.conformance.directory import DirectoryConformance
-from tests.integration.slapd import ACTIVE, ADMIN_PASSWORD, OPEN, Slapd, free_port
+from tests.integration.slapd import ACTIVE, ADMIN_PASSWORD, OPEN, Slapd
 from tests.integration.slapd import slapd as started
+from tests.ports import free_port
 
 EVERYTHING = {
     f"{what}_allow_{verb}": True for what in ("user", "group") for verb in ("create", "update", "delete")

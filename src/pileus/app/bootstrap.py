@@ -174,7 +174,7 @@ async def _equip_command(cloud: Cloud) -> None:
         roles = await holding.effective(look, pair.user, Scope.PROJECT, pair.project)
     key, secret = cloud.new_id(), secrets.token_urlsafe(48)
     hashed = await vault.of(cloud).hash(secret)
-    keep({**known, "admin_command_id": key.hex, "admin_command_secret": secret}, cloud.config.state)
+    # The file comes last: a start that is killed between leaves one that nobody can use, and the next one makes another.
     async with cloud.transaction() as tx:
         await tx.add(
             ApplicationCredential(
@@ -189,6 +189,7 @@ async def _equip_command(cloud: Cloud) -> None:
                 created_at=cloud.now(),
             )
         )
+    keep({**known, "admin_command_id": key.hex, "admin_command_secret": secret}, cloud.config.state)
 
 
 async def _places(tx: Tx) -> None:

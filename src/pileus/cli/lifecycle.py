@@ -115,17 +115,19 @@ def _detached(config: Config) -> int:
     """A child in a session of its own, with its log in the state directory; its words are repeated until it is ready."""
     config.state.mkdir(parents=True, exist_ok=True, mode=0o711)
     log = config.state / "pileus.log"
-    options = msgspec.json.encode(config, enc_hook=plain).decode()
     with log.open("ab") as sink:
         child = subprocess.Popen(
-            [sys.executable, "-m", "pileus.cli.serve", options],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-m", "pileus.cli.serve"],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=sink,
             start_new_session=True,
             text=True,
         )
+    assert child.stdin is not None
     assert child.stdout is not None
+    with child.stdin as options:
+        options.write(msgspec.json.encode(config, enc_hook=plain).decode())
     for line in child.stdout:
         print(line, end="", flush=True)
         if line.startswith(f"{QUESTION}all APIs answer"):

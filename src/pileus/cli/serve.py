@@ -1,4 +1,4 @@
-"""The background process of `pileus up --detach`: one argument, the configuration as JSON."""
+"""The background process of `pileus up --detach`: on its input the configuration as JSON, which may hold passwords."""
 
 import sys
 
@@ -8,4 +8,4 @@ from pileus.cli.lifecycle import serve
 from pileus.config import Config, typed
 
 if __name__ == "__main__":
-    sys.exit(serve(msgspec.json.decode(sys.argv[1], type=Config, dec_hook=typed)))
+    sys.exit(serve(msgspec.json.decode(sys.stdin.buffer.read(), type=Config, dec_hook=typed)))

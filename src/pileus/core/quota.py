@@ -14,7 +14,7 @@ from uuid import UUID
 
 from pileus.core.errors import QuotaExceeded
 from pileus.core.identity.records import Domain, Project, User
-from pileus.store import Duplicate, Record, Transaction, View, ne, table
+from pileus.store import Record, Transaction, View, ne, table
 
 UNLIMITED = -1
 HIGHEST = (1 << 31) - 1
@@ -121,25 +121,21 @@ async def charge(
 
 async def _charge_domain(tx: Transaction, domain: UUID, resource: str, amount: int) -> None:
     """Those who charge one domain wait here for each other, so the row is read before the limit."""
-    usage = await tx.get(Usage, domain, resource)
-    used = usage.used if usage else 0
+    usage = await tx.get_or_insert(Usage(project=domain, resource=resource, used=0))
+    used = usage.used
     if amount > 0:
         held = await tx.get(Limit, domain, resource)
         if held is not None and held.limit != UNLIMITED and used + amount > held.limit:
             known = await tx.list(Domain, id=domain)
             name = f"domain {known[0].name if known else domain}"
             raise QuotaExceeded(resource, limit=held.limit, used=used, wanted=amount, of=name)
-    await tx.put(Usage(project=domain, resource=resource, used=max(0, used + amount)))
+    await tx.update(Usage(project=domain, resource=resource, used=max(0, used + amount)))
 
 
 async def begun(tx: Transaction, holder: UUID, resource: str) -> Usage:
     """The first row of a holder's use, locked like every other one."""
     above = await limited_above(tx, await domain_of(tx, holder), resource)
-    made = Usage(project=holder, resource=resource, used=0, above=above)
-    try:
-        return await tx.insert(made)
-    except Duplicate:  # another transaction made it meanwhile, and has ended
-        return await tx.get(Usage, holder, resource) or made
+    return await tx.get_or_insert(Usage(project=holder, resource=resource, used=0, above=above))
 
 
 async def domain_of(view: View, holder: UUID) -> UUID | None:

@@ -140,8 +140,7 @@ async def verify(cloud: Cloud, caller: Caller, *, repair: bool = False) -> list[
         found = await differences(look)
     if repair:
         for holder in dict.fromkeys(wrong.holder for wrong in found if wrong.kind != "domain"):
-            async with cloud.transaction(caller) as tx:
-                await recount(tx, holder)
+            await recount(cloud, caller, holder)
         for wrong in found:
             if wrong.kind == "domain":
                 async with cloud.transaction(caller) as tx:
@@ -149,16 +148,18 @@ async def verify(cloud: Cloud, caller: Caller, *, repair: bool = False) -> list[
     return found
 
 
-async def recount(tx: Tx, holder: UUID) -> dict[str, int]:
-    """Set what a project or user uses to what its records say, by resource. The uses are locked first, so that no charge
-    is under way that the records do not show yet."""
-    charged = {usage.resource for usage in await tx.list(Usage, project=holder)}
-    names = {*quota.DEFAULTS, *charged, *(await _of(tx, holder))}
-    held = {name: await _locked(tx, holder, name) for name in sorted(names)}
-    real = await _of(tx, holder)
-    for name, usage in held.items():
-        await _correct(tx, usage, real[name])
-    return {name: real[name] for name in held}
+async def recount(cloud: Cloud, caller: Caller, holder: UUID) -> dict[str, int]:
+    """Set what a project or user uses to what its records say, by resource. A use is locked before it is counted, so that
+    no charge is under way that the records do not show yet; one at a time, for others charge them in another order."""
+    async with cloud.view() as look:
+        recorded = {usage.resource: usage.used for usage in await look.list(Usage, project=holder)}
+        real = await _of(look, holder)
+    for name in sorted(quota.differences(recorded, real)):
+        async with cloud.transaction(caller) as tx:
+            usage = await _locked(tx, holder, name)
+            real[name] = (await _of(tx, holder))[name]
+            await _correct(tx, usage, real[name])
+    return {name: real[name] for name in (*quota.DEFAULTS, *recorded, *real)}
 
 
 async def _of(look: Look, holder: UUID) -> Counter[str]:
@@ -191,12 +192,12 @@ async def resum(tx: Tx, domain: UUID, resource: str) -> None:
 
 async def recount_project(cloud: Cloud, caller: Caller, project: UUID) -> dict[str, int]:
     """As `recount`, for who manages the project's domain. Raises NotFound, Forbidden."""
-    async with cloud.transaction(caller) as tx:
-        held = await tx.maybe(Project, project)
-        await authority.require_manages(tx, caller, held.domain if held else None, "quota.verify")
+    async with cloud.view() as look:
+        held = await look.maybe(Project, project)
+        await authority.require_manages(look, caller, held.domain if held else None, "quota.verify")
         if held is None:
             raise NotFound("Project", project.hex)
-        return await recount(tx, project)
+    return await recount(cloud, caller, project)
 
 
 async def recount_domain(
@@ -212,8 +213,7 @@ async def recount_domain(
             *await domain_limits.holders(look, tree, ""),
         ]
     for holder in every:
-        async with cloud.transaction(caller) as tx:
-            await recount(tx, holder)
+        await recount(cloud, caller, holder)
     async with cloud.view() as look:
         shown = await domain_limits.usages(look, [domain], tags)
     return {name: used for name, (used, _) in shown[domain].items()}

@@ -182,6 +182,20 @@ class Transaction(View):
                 return columns
         return ()
 
+    async def get_or_insert(self, first: T) -> T:
+        """The row with the key of `first`, locked until the end; where there is none, `first` is it from now on. Who comes
+        second waits, and has the row of who came first. Raises Duplicate for other unique columns."""
+        layout = layout_of(type(first))
+        while True:
+            held = await self.get(type(first), *layout.key_of(first))
+            if held is not None:
+                return held
+            try:
+                return await self.insert(first)
+            except Duplicate as error:
+                if error.columns not in ((), layout.key):
+                    raise
+
     async def update(self, record: Record) -> None:
         """All columns, by key. Raises Absent, and Duplicate."""
         layout = layout_of(type(record))

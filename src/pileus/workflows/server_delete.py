@@ -89,20 +89,21 @@ async def network(run: Run) -> None:
 
 
 async def gone(run: Run, tx: Tx) -> None:
+    """In the order in which a deploy locks what both change: size, host, what servers use, what volumes use."""
     server = await tx.get(Server, run.subject)
     delete, retain, let_go = await doomed(tx, server.id)
+    await sizes.forget(tx, server.size, server.id)
+    await claims.release(tx, server.id)
+    uses = {"servers": 1, "vcpus": server.vcpus, "memory_mib": server.memory_mib}
+    for resource, amount in quota.by_tags(uses, server.host_tags).items():
+        await tx.charge(server.project, resource, -amount)
     for volume in delete:
         await volumes.forget(tx, volume)
     for volume in retain:
         await keep_out_of_sight(tx, volume)
     for volume in let_go:
         await volumes.let_go(tx, volume)
-    await claims.release(tx, server.id)
     await server_groups.leave(tx, server.id)
-    uses = {"servers": 1, "vcpus": server.vcpus, "memory_mib": server.memory_mib}
-    for resource, amount in quota.by_tags(uses, server.host_tags).items():
-        await tx.charge(server.project, resource, -amount)
-    await sizes.forget(tx, server.size, server.id)
     await tx.rows.delete_where(Facet, subject=server.id)
     await tx.rows.delete_where(ConsoleToken, server=server.id)
     await decisions.forget(tx, server.id)

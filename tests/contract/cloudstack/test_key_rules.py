@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from pileus.faces.cloudstack.key_rules import MAX_RULES
 from tests.contract.cloudstack.conftest import Stack
 from tests.contract.cloudstack.visitors import client, made
 
@@ -170,3 +171,16 @@ async def test_a_narrow_pair_neither_makes_nor_sees_nor_sets_a_wider_one(admin: 
     await watcher.refused("listUserKeyRules", 531, keypairid=(await pair_of(admin, ann))["id"])
     assert "apikey" not in (await watcher.call("getUserKeys", id=key))["userkeys"]
     assert (await admin.call("getUserKeys", id=key))["userkeys"]["apikey"] == ann.key
+
+
+async def test_a_pair_has_so_many_rules_and_no_more(ann: Stack) -> None:
+    many = [(f"list{n}*", "deny") for n in range(MAX_RULES)]
+    await narrowed(ann, *many)
+    text = await ann.refused(
+        "registerUserKeys",
+        431,
+        id=ann.user["id"],  # type: ignore[index]
+        name="more",
+        **sent(*many, ("listZones", "deny")),
+    )
+    assert str(MAX_RULES) in text

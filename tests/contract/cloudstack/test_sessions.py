@@ -126,7 +126,7 @@ async def test_a_forgotten_password_is_replaced_once_by_a_letter(
     assert (letter["From"], len(box.letters["ann@example.org"])) == ("cloud@example.org", 1)
     token = letterbox.found(r"token=([0-9a-f-]{36})", letter)
     async with cloud.view() as look:
-        (held,) = await look.list(PasswordReset)
+        (held,) = (each for each in await look.list(PasswordReset) if each.token)
         assert token not in held.token
         assert not await look.count(Mail)
     sent = {"command": "resetPassword", "username": "ann", "domain": "/", "password": "better"}
@@ -163,7 +163,7 @@ async def test_nobody_learns_from_a_forgotten_password_who_there_is(
         texts.add((reply.status, reply.text))
     assert len(texts) == 1
     async with cloud.view() as look:
-        assert not await look.count(PasswordReset)
+        assert await look.count(PasswordReset, token="") == await look.count(PasswordReset)
 
 
 async def test_a_token_for_a_new_password_ends_after_its_time(

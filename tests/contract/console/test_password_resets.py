@@ -1,5 +1,6 @@
 """A forgotten password: a letter with a link to the page, which takes a new one, and tells nobody who exists."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -11,7 +12,11 @@ import pytest
 from pileus.core.caller import system
 from pileus.core.cloud import Cloud
 from pileus.core.identity import domains, users
+from pileus.core.identity.authentication import failures
+from pileus.core.identity.authentication.password_resets import HOURLY_OF_SOURCE
+from pileus.core.identity.authentication.tokens import NIL
 from pileus.core.identity.records import User
+from pileus.core.identity.tenancy.tenancy_records import PasswordReset
 from pileus.drivers.mail.smtp import SmtpMailer
 from pileus.faces import console
 from pileus.faces.wire import Kernel
@@ -140,7 +145,10 @@ async def test_a_password_that_was_chosen_by_letter_need_not_be_changed_at_the_f
     assert await enter(visitor, "the next one") == 201
 
 
-async def test_guesses_have_to_wait(visitor: Client, box: Letterbox, ann: User) -> None:
+async def test_guesses_have_to_wait(
+    visitor: Client, box: Letterbox, ann: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(failures.PATIENCE, failures.SOURCE, failures.Patience(5, 5))
     await ask(visitor)
     _, told = await link(box)
     statuses = [(await use(visitor, told, "x", token="guess")).status for _ in range(6)]
@@ -169,3 +177,54 @@ async def test_without_a_mail_server_that_is_said(kernel: Kernel, ann: User) -> 
     visitor = Client(kernel, {})
     assert (await visitor.get("/console/password-resets")).json()["mail"] is False
     assert (await ask(visitor)).status == 501
+
+
+async def test_one_address_asks_for_so_many_letters_whoever_is_named(
+    visitor: Client, ann: User, cloud: Cloud
+) -> None:
+    assert {(await ask(visitor, f"nobody-{n}")).status for n in range(HOURLY_OF_SOURCE)} == {202}
+    assert {(await ask(visitor, name)).status for name in ("ann", "nobody")} == {429}
+    now = cloud.now() + timedelta(minutes=61)
+    cloud.now = lambda: now  # type: ignore[method-assign]
+    assert (await ask(visitor)).status == 202
+    async with cloud.view() as look:
+        assert await look.count(PasswordReset) == 2, "what was counted before is gone"
+
+
+async def test_many_letters_asked_for_at_once_are_counted_too(
+    visitor: Client, ann: User, cloud: Cloud
+) -> None:
+    replies = await asyncio.gather(*(ask(visitor) for _ in range(HOURLY_OF_SOURCE + 5)))
+    assert sorted(reply.status for reply in replies) == [202] * HOURLY_OF_SOURCE + [429] * 5
+    async with cloud.view() as look:
+        assert await look.count(PasswordReset, user=ann.id) == 1
+
+
+async def test_guesses_of_strangers_keep_nobody_from_a_new_password(
+    visitor: Client, box: Letterbox, ann: User
+) -> None:
+    await ask(visitor)
+    _, told = await link(box)
+    for _ in range(8):
+        assert (await use(visitor, told, "the next one", token="guess")).status == 404
+    assert (await use(visitor, told, "the next one")).status == 204
+
+
+@pytest.mark.parametrize("change", ["email", "password", "options"])
+async def test_a_letter_is_good_for_the_user_as_it_was(
+    visitor: Client, box: Letterbox, ann: User, cloud: Cloud, change: str
+) -> None:
+    await ask(visitor)
+    _, told = await link(box)
+    values = {"email": "other@example.org", "password": "chosen", "options": {"lock_password": True}}
+    await users.update(cloud, system(), ann.id, users.UpdateUser(**{change: values[change]}))  # type: ignore[arg-type]
+    assert (await use(visitor, told, "the next one")).status == 404
+
+
+async def test_who_shall_have_no_password_or_keep_it_gets_no_letter(visitor: Client, cloud: Cloud) -> None:
+    for name, more in (("robot", {"password": ""}), ("fixed", {"options": {"lock_password": True}})):
+        want = msgspec.structs.replace(ANN, name=name, **more)
+        await users.create(cloud, system(), want)
+        assert (await ask(visitor, name)).status == 202
+    async with cloud.view() as look:
+        assert {each.user for each in await look.list(PasswordReset)} == {NIL}

@@ -10,6 +10,7 @@ import pytest
 from pileus.config import Config
 from pileus.core.cloud import Cloud
 from pileus.core.events import Event
+from pileus.core.identity import users
 from pileus.drivers.mail.smtp import SmtpMailer
 from pileus.faces.wire import Kernel
 from pileus.workflows.site import Site
@@ -118,6 +119,13 @@ async def test_letters_and_tries_are_bounded(visitor: Client, box: Letterbox) ->
     assert statuses == [202, 202, 202, 429]
     assert len(box.letters) <= 1
     assert (await visitor.post("/console/registrations/confirm", json={"token": "guess"})).status == 404
+
+
+async def test_who_asks_too_often_costs_no_work(visitor: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    for n in range(3):
+        assert (await ask(visitor, name=f"n{n}")).status == 202
+    monkeypatch.delattr(users, "hash_new")
+    assert (await ask(visitor, name="n3")).status == 429
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from oauthlib.oauth1 import Client as Signer
 from pileus.core.events import Event
 from pileus.core.identity.authentication.credential_records import UsedNonce
 from pileus.core.identity.federation.federation_records import Mapping
+from pileus.faces.wire.forwarding import Proxies
 from tests.asgi import Client
 from tests.contract.openstack.test_identity import NOBODY, TOKENS, V3
 
@@ -337,8 +338,15 @@ def certificate(name):
     return quote(built.public_bytes(serialization.Encoding.PEM).decode())
 
 
+def take_certificates(cloud, kernel, proxies):
+    cloud.config = replace(
+        cloud.config, client_certificate_header="X-Client-Cert", trusted_proxies=(proxies,)
+    )
+    kernel.proxies = Proxies(cloud.config.proxies)
+
+
 async def test_a_certificate_that_the_proxy_took_is_a_proof_where_a_mapping_says_whose(anyone, cloud, member):
-    cloud.config = replace(cloud.config, client_certificate_header="X-Client-Cert")
+    take_certificates(cloud, anyone.app, "192.0.2.0/24")
     form, good = {**GRANT, "client_id": member.user.id.hex}, {"x-client-cert": certificate("demo")}
     assert (await token2(anyone, form, **good)).status == 401
     remote = [{"type": "SSL_CLIENT_SUBJECT_DN_CN"}]
@@ -371,6 +379,19 @@ async def test_a_certificate_that_the_proxy_took_is_a_proof_where_a_mapping_says
     ):
         reply = await token2(anyone, who, **{"x-client-cert": cert})
         assert (reply.status, reply.json()["error"]) == (401, "invalid_client"), what
+
+
+async def test_nobody_but_the_proxy_hands_over_certificates(anyone, cloud, member):
+    take_certificates(cloud, anyone.app, "198.51.100.0/24")
+    remote = [{"type": "SSL_CLIENT_SUBJECT_DN_CN"}]
+    rules = [{"local": [{"user": {"name": "{0}"}}], "remote": remote}]
+    async with cloud.transaction() as tx:
+        await tx.add(Mapping(id="oauth2_mapping", rules=rules, created_at=cloud.now()))
+    form = {**GRANT, "client_id": member.user.id.hex}
+    reply = await token2(anyone, form, **{"x-client-cert": certificate("demo")})
+    assert (reply.status, reply.json()["error"]) == (401, "invalid_client")
+    with pytest.raises(ValueError, match="trusted_proxies"):
+        replace(cloud.config, trusted_proxies=())
 
 
 async def test_without_a_proxy_that_takes_certificates_a_header_is_no_proof(anyone, member):

@@ -149,6 +149,16 @@ async def test_a_login_goes_on_by_its_receipt(anyone, ann, clock, kind, first):
     assert (reply.status, sorted(reply.json()["token"]["methods"])) == (201, BOTH[0])
 
 
+async def test_a_receipt_is_no_older_than_the_password(anyone, admin, ann, clock):
+    factor = await equip(ann, clock, "totp")
+    held = (await anyone.post(TOKENS, json=shown(ann, password="secret"))).headers[RECEIPT]
+    clock.forward(1)
+    change = {"user": {"password": "another"}}
+    assert (await admin.patch(f"{V3}/users/{ann.user.id.hex}", json=change)).status == 200
+    late = await anyone.post(TOKENS, json=shown(ann, code=factor.right), headers={RECEIPT: held})
+    assert refused(late)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("rules", "enabled", "required"),
@@ -203,6 +213,56 @@ async def test_who_drops_the_factor_logs_in_by_password_again(anyone, ann, clock
     factor = await equip(ann, clock, "totp")
     await factor.session.call(SETUP, enable="false")
     assert (await anyone.post(TOKENS, json=shown(ann, password="secret"))).status == 201
+
+
+# --- sessions of who has no factor but a credential that gives codes
+
+
+async def session_with(ann: Person) -> Visitor:
+    browser = Visitor(ann.app)
+    await browser.login("ann", "secret")
+    return browser
+
+
+@pytest.mark.parametrize("why", ["demanded", "ruled"])
+async def test_the_password_alone_sets_up_no_factor_beside_a_credential(anyone, admin, ann, clock, why):
+    """Else it would open everything, by the factor that whoever has the password chose."""
+    await keep_code(admin, ann)
+    if why == "ruled":
+        await set_rules(admin, ann.user.id.hex, BOTH)
+    else:
+        clock.cloud.config = msgspec.structs.replace(clock.cloud.config, second_factor_mandatory=True)
+    browser = await session_with(ann)
+    assert (await browser.ask(SETUP, enable="true")).status == 531
+    assert (await browser.ask("listZones")).status == 511
+    browser = await session_with(ann)
+    assert (await browser.ask(VALIDATE, codefor2fa="000000")).status == 511
+    assert (await browser.ask(SETUP, enable="true")).status == 401, "the session has ended"
+    browser = await session_with(ann)
+    await browser.call(VALIDATE, codefor2fa=code_at(clock.cloud.now()))
+    await browser.call("listZones")
+    secret = (await browser.call(SETUP, enable="true"))["setup2fa"]["secretcode"]
+    await browser.call(VALIDATE, codefor2fa=clock.code(secret))
+    clock.forward(60)
+    reply = await anyone.post(TOKENS, json=shown(ann, password="secret", code=clock.code(secret)))
+    assert reply.status == 201
+
+
+async def test_rules_that_no_session_can_follow_let_none_do_anything(admin, ann, clock):
+    await set_rules(admin, ann.user.id.hex, BOTH)
+    browser = await session_with(ann)
+    assert (await browser.ask(SETUP, enable="true")).status == 531
+    assert (await browser.ask(VALIDATE, codefor2fa="000000")).status == 431
+    assert (await browser.ask("listZones")).status == 511
+    await set_rules(admin, ann.user.id.hex, [["password"], ["totp"]])
+    await (await session_with(ann)).call("listZones")
+
+
+async def test_a_factor_guards_until_it_is_taken_away(anyone, ann, clock):
+    factor = await equip(ann, clock, "totp")
+    assert (await factor.session.ask(SETUP, enable="true")).status == 431
+    await session_with(ann)
+    assert asks(await anyone.post(TOKENS, json=shown(ann, password="secret")), BOTH, ["password"])
 
 
 # --- codes are good once, and guesses wait
@@ -475,6 +535,23 @@ async def test_a_cloud_of_a_former_version_gets_what_the_command_logs_in_with_on
     await bootstrap.bootstrap(cloud)
     assert len(await administrators(cloud)) == 1
     assert not bootstrap.kept(cloud.config.state), "what was taken away stays away"
+
+
+async def test_a_first_start_that_is_killed_leaves_a_command_that_can_log_in(anyone, cloud, monkeypatch):
+    known = bootstrap.kept(cloud.config.state)
+    bootstrap.keep({n: v for n, v in known.items() if "_command_" not in n}, cloud.config.state)
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cloud, "transaction", killed)
+        with pytest.raises(KeyboardInterrupt):
+            await bootstrap._equip_command(cloud)
+    await bootstrap._equip_command(cloud)
+    now = bootstrap.kept(cloud.config.state)
+    body = by_application(now["admin_command_id"], now["admin_command_secret"])
+    assert (await anyone.post(TOKENS, json=body)).status == 201
 
 
 assert second_factor.PROVIDERS == KINDS, "each kind is tried above"

@@ -9,8 +9,7 @@ import pileus.core.records  # noqa: F401 - every table
 from pileus.core.counters import Counter, following
 from pileus.store import Store, open_store
 from tests import schema
-
-DEADLINE = 30.0
+from tests.blocked import DEADLINE, blocked
 
 
 @pytest.fixture
@@ -68,17 +67,6 @@ async def test_a_first_number_that_was_given_back_is_the_next_ones(postgres_url:
     finally:
         await first.close()
         await second.close()
-
-
-async def blocked(store: Store) -> None:
-    """Return when some session of the database waits for a lock."""
-    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    while True:
-        async with store.view() as look:
-            (found,) = await look.ask(waits, (), lambda row: int(row[0]))
-        if found:
-            return
-        await asyncio.sleep(0.01)
 
 
 async def test_a_number_may_be_asked_not_to_be_below_another(stores: tuple[Store, Store]) -> None:

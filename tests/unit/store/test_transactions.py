@@ -103,6 +103,17 @@ async def test_an_update_of_a_missing_row_says_so_and_the_transaction_goes_on(st
         assert await view.count(records.Counter) == 1
 
 
+async def test_a_row_is_had_or_made(store, records):
+    async with store.transaction() as tx:
+        first, later = records.Counter(id="a", count=1), records.Counter(id="a", count=2)
+        assert await tx.get_or_insert(first) == first
+        assert await tx.get_or_insert(later) == first
+        await tx.insert(at(records, 1))
+        with pytest.raises(Duplicate) as caught:
+            await tx.get_or_insert(at(records, 1))
+    assert caught.value.columns == ("network", "address")
+
+
 async def test_update_put_and_delete(store, records):
     async with store.transaction() as tx:
         await tx.put(records.Counter(id="a", count=1, note="x"))

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import structlog
 
+from pileus import store
 from pileus.core.errors import CoreError, Kind
 from pileus.faces.wire import STATUS, Kernel, PlainErrors, Request, Response, Service, Versions, WireError
 from pileus.faces.wire.errors import WireKind
@@ -36,6 +37,22 @@ async def test_every_refusal_of_the_core_has_an_answer(kind):
     reply = await Client(Kernel([service])).get("/s/x")
     assert reply.status == STATUS[kind]
     assert reply.json() == {"error": {"code": STATUS[kind], "message": "told"}}
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(store.Conflicted("deadlock"), "send it again"), (store.Disconnected("gone"), "database")],
+)
+async def test_what_the_database_answers_for_a_moment_is_no_internal_error(error, told):
+    service = Service("s", "/s", public=True)
+
+    @service.operation("GET", "/x")
+    async def collide(request: Request) -> None:
+        raise error
+
+    reply = await Client(Kernel([service])).get("/s/x")
+    assert reply.status == 503
+    assert told in reply.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("kind", WireKind)

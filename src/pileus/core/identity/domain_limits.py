@@ -127,14 +127,16 @@ async def _begin(tx: Tx, holder: UUID, resource: str) -> None:
 
 
 async def total(tx: Tx, domain: UUID, tree: Sequence[UUID], resource: str) -> None:
-    """The domain's sum, from uses that are locked; none where it has no limit."""
+    """The domain's sum; none where it has no limit. The sum is locked before it is made: what is charged at this moment
+    is in the uses by then, or is added to the new sum."""
     held = await tx.rows.get(Limit, domain, resource)
     if held is None or held.limit == UNLIMITED:
         await tx.rows.delete(Usage, domain, resource)
         return
+    await tx.rows.get_or_insert(Usage(project=domain, resource=resource, used=0))
     keys = await holders(tx, tree, resource)
     used = await tx.rows.total(Usage, "used", project=keys, resource=resource)
-    await tx.rows.put(Usage(project=domain, resource=resource, used=used))
+    await tx.rows.update(Usage(project=domain, resource=resource, used=used))
 
 
 async def holders(look: Look, domains: Sequence[UUID], resource: str) -> tuple[UUID, ...]:
@@ -145,8 +147,9 @@ async def holders(look: Look, domains: Sequence[UUID], resource: str) -> tuple[U
 async def moved(tx: Tx, domain: UUID, before: UUID | None) -> None:
     """After a domain was moved from below the domain `before`: the sums of those above it, then and now."""
     tree = await locked_below(tx, domain)
-    old = await quota.lineage(tx.rows, before)
-    lines = dict.fromkeys([*old, *await quota.lineage(tx.rows, domain)])
+    old, new = await quota.lineage(tx.rows, before), await quota.lineage(tx.rows, domain)
+    depths = {at: depth for line in (old, new) for depth, at in enumerate(reversed(line))}
+    lines = sorted(depths, key=depths.__getitem__, reverse=True)  # as who charges locks them
     touched = (*lines, *tree)
     limited = {row.resource for row in await tx.list(Limit, project=touched) if quota.TAG in row.resource}
     for resource in sorted((OF_DOMAINS - {PROJECTS}) | limited):

@@ -101,8 +101,9 @@ WITHOUT_EFFECT = frozenset(
 """Keystone's options that say nothing here: connections are pooled, bounded and timed in any case."""
 
 
-class Person(msgspec.Struct, frozen=True, kw_only=True):
-    """`id` is what stays when the entry is renamed; `name` is what the person logs in with."""
+class Person(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """`id` is what stays when the entry is renamed; `name` is what the person logs in with. It can be in no cycle, and there
+    may be many: the garbage collector need not look through them."""
 
     id: str
     dn: str
@@ -116,7 +117,7 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     extra: Mapping[str, str] = {}
 
 
-class Group(msgspec.Struct, frozen=True, kw_only=True):
+class Group(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """`members`: ids of persons, those in groups inside it too where groups nest."""
 
     id: str

@@ -1,5 +1,6 @@
 """A bucket of NATS JetStream. How long a value is good is kept with it; the bucket forgets all after its own time."""
 
+import asyncio
 import struct
 import time
 from collections.abc import Awaitable, Callable
@@ -31,7 +32,7 @@ class NatsStore:
         self._bucket = bucket or BUCKET
         self._clock = clock
         self._client: Client | None = None
-        self._held: KeyValue | None = None
+        self._opening: asyncio.Task[KeyValue] | None = None
 
     async def get(self, key: str) -> bytes | None:
         try:
@@ -50,25 +51,38 @@ class NatsStore:
         await told((await self._opened()).purge(key))
 
     async def close(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait({self._opening})
+            self._opening = None
         if self._client is not None:
             await self._client.close()
-            self._client = self._held = None
+            self._client = None
 
     async def _opened(self) -> KeyValue:
-        """The bucket. The client connects again by itself."""
-        if self._held is None:
+        """The bucket. It is opened once: whoever gives up waiting for that leaves it to the others, and no connection
+        behind."""
+        task = self._opening
+        if task is None or (task.done() and (task.cancelled() or task.exception())):
+            task = self._opening = asyncio.create_task(self._open())
+            task.add_done_callback(
+                lambda done: done.cancelled() or done.exception()
+            )  # may be nobody's any more
+        return await asyncio.shield(task)
+
+    async def _open(self) -> KeyValue:
+        if self._client is None:  # it connects again by itself
             self._client = await told(
                 nats.connect(
                     self._server, connect_timeout=int(SECONDS), max_reconnect_attempts=-1, error_cb=quiet
                 )
             )
-            stream = self._client.jetstream(timeout=SECONDS)
-            try:
-                self._held = await told(stream.key_value(self._bucket))
-            except BucketNotFoundError:
-                wanted = KeyValueConfig(bucket=self._bucket, ttl=LONGEST)
-                self._held = await told(stream.create_key_value(wanted))
-        return self._held
+        stream = self._client.jetstream(timeout=SECONDS)
+        try:
+            return await told(stream.key_value(self._bucket))
+        except BucketNotFoundError:
+            wanted = KeyValueConfig(bucket=self._bucket, ttl=LONGEST)
+            return await told(stream.create_key_value(wanted))
 
 
 async def quiet(error: Exception) -> None:

@@ -121,7 +121,7 @@ async def refuse_unverified(call: Call) -> None:
     if SHOWN in session.token.methods or call.name in BEFORE_FACTOR:
         return
     async with call.cloud.view() as look:
-        standing = await second_factor.of(call.cloud, look, call.user.id)
+        standing = await second_factor.of_session(call.cloud, look, call.user)
     if standing.demanded:
         await end(call.request, session)
         raise SecondFactorMissing(standing.ready)

@@ -65,7 +65,7 @@ async def refuse_unshown(call: Call, *, others: bool = False) -> None:
     if session is None or SHOWN in session.token.methods:
         return
     async with call.cloud.view() as look:
-        standing = await second_factor.of(call.cloud, look, call.user.id)
+        standing = await second_factor.of_session(call.cloud, look, call.user)
     if standing.ready or (others and standing.demanded):
         raise Forbidden(
             "Show the second factor that you have first, by validateUserTwoFactorAuthenticationCode."
@@ -77,7 +77,7 @@ async def validate(call: Call, params: Validate) -> Bare:
     """Shows the second factor: the session may call everything from now on."""
     session: Session | None = call.request.state.get(SESSION)
     async with call.cloud.view() as look:
-        ready = (await second_factor.of(call.cloud, look, call.user.id)).ready
+        ready = (await second_factor.of_session(call.cloud, look, call.user)).ready
     try:
         await second_factor.show(call.cloud, call.user, params.code, call.request.client)
     except Unauthenticated as error:

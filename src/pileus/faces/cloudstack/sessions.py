@@ -68,7 +68,7 @@ async def enter(request: Request, sent: Sent) -> Bare:
 async def entered(request: Request, user: User, caller: Caller) -> Bare:
     """The answer to a login, however it was done, with the session in cookies."""
     cloud, token = request.cloud, new_session(request.cloud, user)
-    factor = await second_factor.begin(cloud, user.id)
+    factor = await second_factor.begin(cloud, user)
     async with cloud.view() as look:
         account = await look.get(Project, caller.home)
         type = (await account_types.of_users(look, [user]))[user.id]
@@ -123,7 +123,7 @@ async def forgot(request: Request, sent: Sent) -> Bare:
     assert isinstance(want, Forgot)
     cloud = request.cloud
     place = await domain_at(cloud, want.domain)
-    await password_resets.ask(cloud, place, want.username, want.domain)
+    await password_resets.ask(cloud, place, want.username, want.domain, request.client)
     return Bare({"success": True})
 
 

@@ -46,7 +46,7 @@ async def offered(request: Request) -> dict[str, Any]:
 async def ask(request: Request, body: Ask) -> dict[str, Any]:
     """The same answer whoever is named."""
     domain = await core.domain_of(request.cloud, body.domain)
-    await core.ask(request.cloud, domain, body.name, body.domain)
+    await core.ask(request.cloud, domain, body.name, body.domain, request.client)
     return {"message": ASKED}
 
 

@@ -6,6 +6,7 @@ from pileus.faces.wire.request import Request
 
 
 def presented(request: Request) -> str:
-    """In PEM form, from the proxy that took it from the client; empty when there is none."""
+    """In PEM form, from a proxy of ours that took it from the client; empty when there is none. Certificates are public:
+    from anybody else it proves nothing."""
     header = request.cloud.config.client_certificate_header.lower()
-    return unquote(request.headers.get(header, "")).strip() if header else ""
+    return unquote(request.headers.get(header, "")).strip() if header and request.proxied else ""

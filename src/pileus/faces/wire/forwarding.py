@@ -43,7 +43,7 @@ class Proxies:
         self._trusted = tuple(trusted)
 
     def reached(self, peer: str, headers: Mapping[str, str]) -> Reached | None:
-        """None where the peer is no proxy of ours, or says nothing.
+        """None where the peer is no proxy of ours.
 
         Raises Invalid when Forwarded is malformed, or both headers name a client and not the same: a proxy writes one
         of them and lets the other one through from whoever sent it, and here nobody knows which.

@@ -10,8 +10,8 @@ from uuid import UUID
 
 import structlog
 
-from pileus import tracing
-from pileus.core.errors import CoreError, Invalid, Kind
+from pileus import store, tracing
+from pileus.core.errors import CoreError, Invalid, Kind, Unavailable
 from pileus.faces.wire import routing
 from pileus.faces.wire.dispatch import Dispatcher
 from pileus.faces.wire.errors import Disconnected, ErrorForm, PlainErrors, WireError, WireKind
@@ -216,6 +216,9 @@ class Kernel:
             raise
         except (CoreError, WireError) as error:
             return refuse(error, request, target)
+        except (store.Conflicted, store.Disconnected) as error:
+            log.warning("database", id=request.id, method=request.method, path=request.path, error=str(error))
+            return refuse(database(error), request, target)
         except Exception:
             log.exception("request failed", id=request.id, method=request.method, path=request.path)
             if isinstance(answer, Stream):
@@ -245,6 +248,15 @@ def describe(span: tracing.Span, request: Request, status: int) -> None:
     }
     if status >= 500:
         span.fault = f"answered with {status}"
+
+
+def database(error: store.StoreError) -> Unavailable:
+    """What a client is told when it came in the way of another, or the database is away."""
+    if isinstance(error, store.Conflicted):
+        return Unavailable("The request met others that change the same; send it again.")
+    return Unavailable(
+        "The database does not answer. If this was to change something, look whether it did before you ask again."
+    )
 
 
 def internal(request: Request) -> WireError:

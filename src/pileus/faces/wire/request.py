@@ -145,6 +145,11 @@ class Request:
         if self._reached is not None:
             self.client = self._reached.client
 
+    @property
+    def proxied(self) -> bool:
+        """Whether it came through a proxy of ours, so that what such a one alone writes may be believed."""
+        return self._reached is not None
+
     def _address(self) -> str:
         said = self._reached or Reached(self.client)
         scheme = said.scheme or SCHEMES.get(self.scope.get("scheme", "http"), "http")

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from pileus.core.caller import Caller, system
 from pileus.core.cloud import Cloud
@@ -24,6 +25,7 @@ from pileus.core.identity.named import Named
 from pileus.core.identity.records import Domain, Group, Membership, Role, Scope, Source, User
 from pileus.drivers.directory.fake import SUFFIX, FakeDirectory
 from pileus.drivers.directory.protocol import Person, Settings
+from pileus.drivers.errors import Missing
 from pileus.workflows import directories
 from tests.unit.core.identity.conftest import Clock
 
@@ -455,6 +457,29 @@ async def test_a_directory_that_is_much_to_read_is_read_less_often(
         clock.move(minutes * 60)
         await directory_refresh.refresh_all(cloud)
         assert fake.calls.count("people") == reads
+
+
+async def test_a_directory_that_was_away_from_the_first_is_tried_again_after_a_minute(
+    cloud: Cloud, domain: Domain, fake: FakeDirectory, clock: Clock
+):
+    for away, known in ((True, 0), (False, 2)):
+        fake.away = away
+        await directory_refresh.freshen(cloud, domain.id)
+        async with cloud.view() as look:
+            assert await look.count(User, domain=domain.id) == known
+        clock.move(61)
+
+
+async def test_a_directory_without_the_place_that_is_read_is_told_of_and_nothing_fails(
+    cloud: Cloud, domain: Domain, fake: FakeDirectory, monkeypatch: pytest.MonkeyPatch
+):
+    async def people(*_: object) -> list[Person]:
+        raise Missing("no such entry")
+
+    monkeypatch.setattr(fake, "people", people)
+    with capture_logs() as told:
+        await directory_refresh.freshen(cloud, domain.id)
+    assert [line["event"] for line in told] == ["directory away"]
 
 
 async def test_a_directory_that_suddenly_shows_nobody_puts_nobody_out(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from pileus.core.identity.tenancy import domain_tree
 from pileus.core.quota import UNLIMITED, Limit, Usage
 from pileus.store import open_store
 from tests import schema
+from tests.blocked import DEADLINE, blocked
 
 KIND = "server_groups"
 
@@ -79,16 +81,22 @@ class Lab:
         return [one.text for one in await uses.verify(self.cloud, self.admin)]
 
 
-@pytest.fixture
-async def lab(database_url: str, tmp_path: Path) -> AsyncIterator[Lab]:
-    await schema.create(database_url)
-    store = await open_store(database_url)
+@asynccontextmanager
+async def furnished(url: str, state: Path) -> AsyncIterator[Lab]:
+    await schema.create(url)
+    store = await open_store(url)
     try:
-        made = Lab(Cloud(Config(state=tmp_path / "state"), store))
+        made = Lab(Cloud(Config(state=state / "state"), store))
         await made.furnish()
         yield made
     finally:
         await store.close()
+
+
+@pytest.fixture
+async def lab(database_url: str, tmp_path: Path) -> AsyncIterator[Lab]:
+    async with furnished(database_url, tmp_path) as made:
+        yield made
 
 
 async def test_of_64_creates_at_one_moment_a_domain_limited_to_10_takes_10(lab: Lab) -> None:
@@ -253,6 +261,58 @@ async def test_a_domain_that_moves_takes_its_uses_along(lab: Lab) -> None:
     await lab.make(2)
     assert (await lab.used(lab.lab), await lab.used(other)) == (2, 3)
     assert await lab.wrong() == []
+
+
+@pytest.mark.parametrize("amount", [2, -1])
+async def test_what_is_charged_while_a_domain_moves_counts_in_the_sums_above_it(
+    postgres_url: str, tmp_path: Path, amount: int
+) -> None:
+    async with furnished(postgres_url, tmp_path) as lab:
+        other = await lab.domain("other", ROOT)
+        await lab.limit(lab.lab, 10)
+        async with lab.cloud.transaction() as tx:
+            await tx.charge(lab.accounts[0], KIND, 5)
+        async with asyncio.timeout(DEADLINE):
+            async with lab.cloud.transaction() as tx:
+                await tx.charge(lab.accounts[0], KIND, amount)
+                moving = asyncio.create_task(domain_tree.move(lab.cloud, lab.admin, lab.annex, other))
+                await blocked(lab.cloud.store)
+            await moving
+        assert await lab.used(lab.lab) == 5 + amount
+
+
+async def test_a_sum_that_nobody_began_loses_no_charge(postgres_url: str, tmp_path: Path) -> None:
+    async with furnished(postgres_url, tmp_path) as lab:
+        async with lab.cloud.transaction() as tx:
+            for account in lab.accounts:
+                await tx.rows.insert(Usage(project=account, resource=KIND, used=0, above=(lab.lab,)))
+
+        async def charge(account: UUID) -> None:
+            async with lab.cloud.transaction() as tx:
+                await tx.charge(account, KIND, 1)
+
+        async with asyncio.timeout(DEADLINE):
+            async with lab.cloud.transaction() as tx:
+                await tx.charge(lab.accounts[0], KIND, 1)
+                waiting = asyncio.create_task(charge(lab.accounts[1]))
+                await blocked(lab.cloud.store)
+            await waiting
+        assert await lab.used(lab.lab) == 2
+
+
+async def test_a_recount_amid_a_deploy_lets_both_end(postgres_url: str, tmp_path: Path) -> None:
+    async with furnished(postgres_url, tmp_path) as lab:
+        project = lab.accounts[0]
+        async with lab.cloud.transaction() as tx:
+            for resource in ("servers", "memory_mib"):
+                await tx.rows.insert(Usage(project=project, resource=resource, used=7))
+        async with asyncio.timeout(DEADLINE):
+            async with lab.cloud.transaction() as tx:
+                await tx.charge(project, "servers", 1)
+                counting = asyncio.create_task(uses.recount_project(lab.cloud, lab.admin, project))
+                await blocked(lab.cloud.store)
+                await tx.charge(project, "memory_mib", 1)
+            assert set((await counting).values()) == {0}
 
 
 async def test_limits_by_tags_are_charged_summed_and_moved_like_all_others(lab: Lab) -> None:

@@ -5,6 +5,8 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from pileus.config import Config
+from pileus.core.cloud import Cloud
 from pileus.core.errors import Unauthenticated
 from pileus.core.identity import users
 from pileus.core.identity.authentication import failures, passwords
@@ -12,6 +14,9 @@ from pileus.core.identity.authentication import secrets as vault
 from pileus.core.identity.authentication.credential_records import LoginFailures
 from pileus.core.identity.domains import ROOT
 from pileus.core.identity.named import Named
+from pileus.store import open_store
+from tests import schema
+from tests.blocked import DEADLINE, blocked
 
 KEY = failures.of_key("access")
 SOMEBODY = Named(name="u", domain=Named(id=ROOT))
@@ -135,3 +140,20 @@ async def test_an_unknown_user_has_failures_too(cloud):
     with pytest.raises(Unauthenticated):
         await passwords.check(cloud, Named(id=UUID(int=5)), "x")
     assert [row.failures for row in await rows(cloud)] == [1]
+
+
+async def test_failures_that_come_first_at_one_moment_all_count(postgres_url, tmp_path):
+    await schema.create(postgres_url)
+    stores = [await open_store(postgres_url) for _ in range(2)]
+    first, second = (Cloud(Config(state=tmp_path), store) for store in stores)
+    try:
+        async with asyncio.timeout(DEADLINE):
+            async with first.transaction() as tx:
+                await tx.rows.insert(LoginFailures(id=failures._id(KEY), key=KEY, failures=1, at=first.now()))
+                waiting = asyncio.create_task(fail(second, 1, KEY))
+                await blocked(first.store)
+            await waiting
+        assert [row.failures for row in await rows(first)] == [2]
+    finally:
+        for store in stores:
+            await store.close()

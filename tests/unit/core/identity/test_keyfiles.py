@@ -2,6 +2,7 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +19,9 @@ def keys(tmp_path: Path) -> Repository:
 
 
 def contents(keys: Repository) -> set[bytes]:
-    return {(keys.directory / str(number)).read_bytes() for number in keys.numbers()}
+    while True:
+        with suppress(FileNotFoundError):  # another one has just renamed the staged one
+            return {(keys.directory / str(number)).read_bytes() for number in keys.numbers()}
 
 
 def test_rotations_of_many_processes_at_once_lose_no_key(keys: Repository) -> None:

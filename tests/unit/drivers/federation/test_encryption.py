@@ -44,15 +44,12 @@ def values(response: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "method", [f"{XENC}aes128-cbc", CBC, GCM, f"{XENC11}aes256-gcm"], ids=lambda uri: uri.partition("#")[2]
-)
-@pytest.mark.parametrize(
-    ("transport", "digest"),
+    ("method", "transport", "digest"),
     [
-        (f"{XENC}rsa-oaep-mgf1p", hashes.SHA1()),
-        (f"{XENC}rsa-oaep-mgf1p", hashes.SHA256()),
-        (f"{XENC11}rsa-oaep", hashes.SHA1()),
-        (f"{XENC11}rsa-oaep", hashes.SHA256()),
+        (f"{XENC}aes128-cbc", f"{XENC}rsa-oaep-mgf1p", hashes.SHA1()),
+        (CBC, f"{XENC}rsa-oaep-mgf1p", hashes.SHA256()),
+        (GCM, f"{XENC11}rsa-oaep", hashes.SHA1()),
+        (f"{XENC11}aes256-gcm", f"{XENC11}rsa-oaep", hashes.SHA256()),
     ],
     ids=lambda value: value.name if isinstance(value, hashes.HashAlgorithm) else value.partition("#")[2],
 )
@@ -187,12 +184,12 @@ async def test_a_changed_bit_is_refused_wherever_it_is(method):
     hidden = encrypted(respond(TO, "alice"), OURS, method)
     content = values(hidden)[1]
     raw = base64.b64decode(content)
-    for place in (0, 15, 16, 100, len(raw) // 2, len(raw) - 17, len(raw) - 1):
+    for place in (0, 16, len(raw) // 2, len(raw) - 17, len(raw) - 1):
         changed = bytearray(raw)
         changed[place] ^= 1
         with pytest.raises(Refused):
             await accept(hidden.replace(content, base64.b64encode(changed).decode()))
-    for length in (0, 1, 16, 27, 32, len(raw) - 1):
+    for length in (0, 16, 27, len(raw) - 1):
         with pytest.raises(Refused):
             await accept(hidden.replace(content, base64.b64encode(raw[:length]).decode()))
 

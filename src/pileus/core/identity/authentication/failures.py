@@ -6,11 +6,13 @@ the wait by tries that others make. Refusals are logged, with the reason and the
 
 import asyncio
 from datetime import datetime, timedelta
+from ipaddress import IPv4Address, IPv6Network, ip_address
 from uuid import UUID, uuid5
 from weakref import WeakValueDictionary
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from pileus.core.cloud import Cloud, Look, Tx
 from pileus.core.errors import Unauthenticated
@@ -26,7 +28,7 @@ FORGOTTEN = timedelta(minutes=15)
 """After the last failure, unless the configuration locks for longer."""
 LONGEST_KEY = 200
 """Characters kept of a key, which may be whatever somebody sent as a name."""
-USER, KEY, FACTOR, SOURCE, RESET = "user", "key", "factor", "source", "reset"
+USER, KEY, FACTOR, SOURCE = "user", "key", "factor", "source"
 
 
 class Patience(msgspec.Struct, frozen=True):
@@ -41,7 +43,6 @@ PATIENCE = {
     KEY: Patience(5, 30),
     FACTOR: Patience(4, 30),
     SOURCE: Patience(100, 5),
-    RESET: Patience(5, 30),
 }
 """Many people may share a source, so it waits late and shortly."""
 
@@ -61,14 +62,20 @@ def of_factor(user: UUID) -> str:
     return f"{FACTOR}:{user.hex}"
 
 
-def of_reset(domain: UUID | None, name: str) -> str:
-    """Of mailed tokens for a new password, by the user that was named."""
-    return f"{RESET}:{domain.hex if domain else ''}:{name}"
-
-
 def of_source(address: str) -> tuple[str, ...]:
     """Of the address from which a request came; none when it is not known."""
-    return (f"{SOURCE}:{address}",) if address else ()
+    return (f"{SOURCE}:{source_of(address)}",) if address else ()
+
+
+def source_of(address: str) -> str:
+    """Whom an address counts for: of IPv6 its /64, in which one host may take any address."""
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, IPv4Address):
+        return address
+    return str(found.ipv4_mapped or IPv6Network((found, 64), strict=False))
 
 
 def wait(failures: int, patience: Patience) -> int:
@@ -120,9 +127,9 @@ async def failed(
         if not config.lockout_failure_attempts or config.lockout_duration:
             await tx.rows.delete_where(LoginFailures, lt("at", now - lasting))
         for key in (*keys, *of_source(source)):
-            held = await _held(tx, key)
-            count = held.failures + 1 if held else 1
-            await tx.rows.put(LoginFailures(id=_id(key), key=key[:LONGEST_KEY], failures=count, at=now))
+            none = LoginFailures(id=_id(key), key=key[:LONGEST_KEY], failures=0, at=now)
+            held = await tx.rows.get_or_insert(none)
+            await tx.rows.update(replace(held, failures=held.failures + 1, at=now))
     return refusal(reason, source, user)
 
 

@@ -124,7 +124,7 @@ async def authenticate(
     vouched = together([await _verified(cloud, proof, wish) for proof in ordered])
     shown = set(vouched.methods)
     if receipt:
-        shown |= receipts.shown_before(cloud, receipt, vouched.user.id)
+        shown |= receipts.shown_before(cloud, receipt, vouched.user)
     due = await second_factor.required(cloud, vouched.user, set(vouched.methods), shown, _source(proofs))
     if wanted := receipts.wanted(vouched.user, methods, due):
         async with cloud.view() as look:

@@ -12,17 +12,21 @@ from pileus.config import Config
 from pileus.core import mail
 from pileus.core.caller import system
 from pileus.core.cloud import Cloud, Look, Tx
-from pileus.core.errors import Invalid, Unauthenticated
-from pileus.core.identity import domains, users
+from pileus.core.errors import Invalid, TooMany, Unauthenticated
+from pileus.core.identity import domains, options, users
 from pileus.core.identity.authentication import failures, password_policy
+from pileus.core.identity.authentication.tokens import NIL
 from pileus.core.identity.authorization import access
 from pileus.core.identity.changes import changed
 from pileus.core.identity.records import Domain, Source, User
 from pileus.core.identity.tenancy.tenancy_records import PasswordReset
-from pileus.store import lt
+from pileus.store import gt, lt
 
 SAME = 0.1
 """Seconds that asking takes at least, so that its length does not tell whether a letter was written."""
+HOUR = timedelta(hours=1)
+ASKED, HOURLY_OF_SOURCE = "password reset", 20
+"""Letters that one network address may ask for."""
 TEXT = """Hello {name}!
 
 Somebody, probably you, wants a new password for the user {user}. Choose it here:
@@ -75,15 +79,36 @@ def page(config: Config) -> str:
     return config.password_reset_page or f"{config.url.rstrip('/')}/console/reset"
 
 
-async def ask(cloud: Cloud, domain: UUID | None, name: str, place: str) -> None:
+async def ask(cloud: Cloud, domain: UUID | None, name: str, place: str, source: str = "") -> None:
     """Mail a token to the user, when there is one with an address who could log in; who asks is told nothing. While one
-    is on its way no other is sent. `place`: how the domain was named. Raises Unsupported where no mail is sent.
+    is on its way no other is sent. `place`: how the domain was named; `source`: the address from which it is asked. Raises
+    Unsupported where no mail is sent, TooMany.
     """
     mail.require(cloud)
+    source = failures.source_of(source)
     clock = asyncio.get_running_loop().time
     began = clock()
+    async with failures.turn(cloud, f"{ASKED}:{source}"):  # for many may come at once
+        await _count(cloud, source)
     await _post(cloud, domain, name, place)
     await asyncio.sleep(began + SAME - clock())
+
+
+async def _count(cloud: Cloud, source: str) -> None:
+    """Whoever is named. Raises TooMany."""
+    if not source:
+        return
+    now = cloud.now()
+    async with cloud.view() as look:
+        recent = await look.count(PasswordReset, gt("created_at", now - HOUR), source=source)
+    if recent >= HOURLY_OF_SOURCE:
+        raise TooMany("Too many new passwords were asked for; try again in an hour.")
+    async with cloud.transaction(system()) as tx:
+        await tx.rows.insert(
+            PasswordReset(
+                id=cloud.new_id(), user=NIL, token="", source=source, expires_at=now + HOUR, created_at=now
+            )
+        )
 
 
 async def _post(cloud: Cloud, domain: UUID | None, name: str, place: str) -> None:
@@ -94,12 +119,18 @@ async def _post(cloud: Cloud, domain: UUID | None, name: str, place: str) -> Non
     now = cloud.now()
     async with cloud.transaction(system()) as tx:
         await tx.rows.delete_where(PasswordReset, lt("expires_at", now))
-        if user is None or not good or await tx.count(PasswordReset, user=user.id):
+        if user is None or not good or await tx.maybe(User, user.id) is None:  # locked: one letter
+            return
+        if await tx.count(PasswordReset, user=user.id):
             return
         lasts = timedelta(seconds=cloud.config.password_reset_seconds)
         await tx.rows.insert(
             PasswordReset(
-                id=cloud.new_id(), user=user.id, token=hashed(token), expires_at=now + lasts, created_at=now
+                id=cloud.new_id(),
+                user=user.id,
+                token=hashed(user, token),
+                expires_at=now + lasts,
+                created_at=now,
             )
         )
         text = TEXT.format(
@@ -112,7 +143,8 @@ async def _post(cloud: Cloud, domain: UUID | None, name: str, place: str) -> Non
 
 
 async def _may(look: Look, user: User) -> bool:
-    if user.source is not Source.SQL:
+    """Whether a letter is for this user: not for one that shall have no password, or may not change it."""
+    if user.source is not Source.SQL or not user.password or user.options.get(options.LOCK_PASSWORD):
         return False
     try:
         mail.address(user.email)
@@ -130,12 +162,12 @@ async def use(
     """
     if not password:
         raise Invalid("The new password is empty; choose one.")
-    key = failures.of_reset(domain, name)
-    await failures.allow(cloud, key, source=source)
+    # Counted by the source alone: nobody guesses a token, and strangers' tries must not keep the user waiting.
+    await failures.allow(cloud, source=source)
     async with cloud.view() as look:
         found = await _found(look, cloud.now(), domain, name, token)
     if found is None:
-        await failures.failed(cloud, key, reason="wrong token for a new password", source=source)
+        await failures.failed(cloud, reason="wrong token for a new password", source=source)
         raise Wrong
     await password_policy.require_unused(cloud, found[0], password)
     hash_ = await users.hash_chosen(cloud, password)
@@ -145,7 +177,6 @@ async def use(
         if again is None or not await tx.rows.delete(PasswordReset, again[1].id):
             raise Wrong
         await _set(tx, again[0], hash_)
-    await failures.succeeded(cloud, key)
 
 
 async def _found(
@@ -154,7 +185,7 @@ async def _found(
     user = await look.one(User, domain=domain, name=name) if domain else None
     if user is None or not await _may(look, user):
         return None
-    held = await look.one(PasswordReset, user=user.id, token=hashed(token))
+    held = await look.one(PasswordReset, user=user.id, token=hashed(user, token))
     return (user, held) if held is not None and held.expires_at > now else None
 
 
@@ -174,5 +205,6 @@ async def _set(tx: Tx, user: User, hashed: str) -> None:
     await changed(tx)
 
 
-def hashed(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
+def hashed(user: User, token: str) -> str:
+    """Of the token for the user as it is: with another password or address the letter is good no longer."""
+    return hashlib.sha256("\n".join((token, user.email, user.password)).encode()).hexdigest()

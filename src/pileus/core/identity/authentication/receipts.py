@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Set
 from datetime import datetime, timedelta
-from uuid import UUID
 
 import msgspec
 
@@ -59,6 +58,12 @@ def rules(user: User, known: Iterable[str]) -> list[set[str]]:
     return [rule for rule in sets if rule]
 
 
+def asks_more(user: User) -> bool:
+    """Whether the user's own rules let no password do alone."""
+    found = rules(user, METHODS)
+    return bool(found) and not any(rule <= {"password"} for rule in found)
+
+
 def wanted(user: User, known: Iterable[str], due: Set[str]) -> list[set[str]]:
     """The combinations of which one must be shown: the user's own rules, each with what its second factor asks for
     (`due`), so that both hold."""
@@ -90,13 +95,16 @@ def require(cloud: Cloud, user: User, domain: Domain, shown: set[str], wanted: l
     )
 
 
-def shown_before(cloud: Cloud, text: str, user: UUID) -> set[str]:
-    """The methods of a receipt. Raises Unauthenticated for one that is not good, or is another user's."""
+def shown_before(cloud: Cloud, text: str, user: User) -> set[str]:
+    """The methods of a receipt. Raises Unauthenticated for one that is not good, is another user's, or is older than the
+    user's password."""
     try:
         packed = msgspec.msgpack.decode(tokens_of(cloud).unseal(text), type=Packed)
     except msgspec.DecodeError:
         raise refused("what was sealed is no receipt") from None
     expires = EPOCH + timedelta(microseconds=packed.expires)
-    if packed.form != FORM or packed.user != user.bytes or expires <= cloud.now():
+    if packed.form != FORM or packed.user != user.id.bytes or expires <= cloud.now():
         raise refused("receipt is another's or has expired")
+    if user.password_at is not None and expires - LASTS < user.password_at:
+        raise refused("receipt is older than the password")
     return set(packed.methods)

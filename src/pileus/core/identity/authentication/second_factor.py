@@ -15,7 +15,7 @@ import msgspec
 from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Look, Tx
 from pileus.core.errors import Conflict, Invalid, Unauthenticated
-from pileus.core.identity.authentication import codes, failures
+from pileus.core.identity.authentication import codes, failures, receipts
 from pileus.core.identity.authentication import secrets as vault
 from pileus.core.identity.records import User
 from pileus.core.identity.tenancy import account_users
@@ -59,6 +59,19 @@ async def of_users(cloud: Cloud, look: Look, users: list[UUID]) -> dict[UUID, St
     return {user: _standing(cloud, rows.get(user)) for user in users}
 
 
+async def of_session(cloud: Cloud, look: Look, user: User) -> Standing:
+    """What a session that was opened by less has to show. Without a factor that is ready: a code of a credential of the type
+    `totp`, where a factor is demanded or the user's own rules ask for more than a password; `ready` then too, so that
+    the password alone sets up no factor beside it."""
+    standing = await of(cloud, look, user.id)
+    ruled = receipts.asks_more(user)
+    if standing.ready or not (standing.demanded or ruled):
+        return standing
+    if ruled or await codes.held(look, user.id):
+        return Standing(provider=TOTP, ready=True, demanded=True)
+    return standing
+
+
 def mandatory(cloud: Cloud) -> bool:
     return cloud.config.second_factor and cloud.config.second_factor_mandatory
 
@@ -94,8 +107,9 @@ def _standing(cloud: Cloud, held: SecondFactor | None) -> Standing:
 
 
 async def set_up(cloud: Cloud, caller: Caller, provider: str = "") -> str:
-    """The secret of a new factor of the caller, in place of the one before: the key of an authenticator program in
-    base32, or the pin. It counts when it was shown right once. Raises Conflict where there are none, Invalid.
+    """The secret of a new factor of the caller: the key of an authenticator program in base32, or the pin. It counts when
+    it was shown right once. Raises Conflict where there are none, or beside one that counts already: until the new one
+    was shown neither would guard the user. Raises Invalid.
     """
     if not cloud.config.second_factor:
         raise Conflict("2FA is not enabled for this domain or at global level")
@@ -110,6 +124,8 @@ async def set_up(cloud: Cloud, caller: Caller, provider: str = "") -> str:
     hidden = vault.of(cloud).encrypt(secret)
     async with cloud.transaction(caller) as tx:
         held = await tx.maybe(SecondFactor, caller.user)
+        if held is not None and held.confirmed:
+            raise Conflict("A second factor is set up already; take it away first, by enable=false.")
         made = SecondFactor(
             user=caller.user,
             provider=provider,
@@ -145,20 +161,23 @@ async def demand(cloud: Cloud, caller: Caller, user: UUID, wanted: bool) -> None
             )
 
 
-async def begin(cloud: Cloud, user: UUID) -> Standing:
+async def begin(cloud: Cloud, user: User) -> Standing:
     """At a login: what was set up and never shown right is forgotten, for who did so may have lost it."""
     async with cloud.view() as look:
-        held = await look.maybe(SecondFactor, user)
-    if held is not None and held.provider and not held.confirmed:
-        async with cloud.transaction() as tx:
-            await _forget(tx, user)
-        held = None if not held.demanded else msgspec.structs.replace(held, provider="", secret="")
-    return _standing(cloud, held)
+        held = await look.maybe(SecondFactor, user.id)
+        standing = await of_session(cloud, look, user)
+    if held is None or not held.provider or held.confirmed:
+        return standing
+    async with cloud.transaction() as tx:
+        held = await tx.maybe(SecondFactor, user.id)
+        if held is not None and not held.confirmed:
+            await _forget(tx, user.id)
+        return await of_session(cloud, tx, user)
 
 
 async def show(cloud: Cloud, user: User, given: str, source: str = "") -> str:
-    """The provider whose code or pin this is; no code is taken twice. A wrong one during the setup ends that.
-    Raises Unauthenticated, Conflict when there is nothing to be shown.
+    """The provider whose code or pin this is; no code is taken twice. Who has set up none shows a code of a credential of
+    the type `totp`. A wrong one during the setup ends that. Raises Unauthenticated, Conflict when there is nothing to be shown.
     """
     async with failures.turn(cloud, failures.of_factor(user.id)):
         return await _shown(cloud, user, given, source)
@@ -169,10 +188,12 @@ async def _shown(cloud: Cloud, user: User, given: str, source: str) -> str:
     await failures.allow(cloud, key, source=source, user=user.id)
     async with cloud.transaction() as tx:
         held = await tx.maybe(SecondFactor, user.id)
-        if held is None or not held.provider:
-            raise Conflict(f"Two factor authentication is not enabled on the user: {user.name}")
-        right = await _take(tx, held, given)
-        if right:
+        own = held is not None and bool(held.provider)
+        if held is None or not own:
+            if not await codes.held(tx, user.id):
+                raise Conflict(f"Two factor authentication is not enabled on the user: {user.name}")
+            right = await codes.take(tx, user.id, given)
+        elif right := await _take(tx, held, given):
             await codes.take(tx, user.id, given)  # where the same key is a credential too
         elif not held.confirmed:
             await _forget(tx, user.id)
@@ -180,7 +201,7 @@ async def _shown(cloud: Cloud, user: User, given: str, source: str) -> str:
         raise await _refused(cloud, key, source, user)
     await failures.allow(cloud, key, source=source, user=user.id)
     await failures.succeeded(cloud, key)
-    return held.provider
+    return held.provider if held is not None and own else TOTP
 
 
 async def check(cloud: Cloud, user: User | None, given: str, source: str = "") -> User:

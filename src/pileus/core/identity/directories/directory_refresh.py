@@ -52,7 +52,7 @@ async def _freshened(cloud: Cloud, domain: UUID) -> None:
         binding = await directory_settings.of(cloud, domain)
         if binding is not None and binding.whole:
             await refresh(cloud, binding, older=STALE)
-    except Unavailable as error:
+    except CoreError as error:
         log.warning("directory away", domain=domain.hex, error=error.private or error.public)
 
 
@@ -78,7 +78,7 @@ async def refresh(cloud: Cloud, binding: Binding, *, older: timedelta = timedelt
     opened = directory.of(cloud)
     async with opened.lock(binding.domain):
         asked = opened.asked.get(binding.domain)
-        pause = max(older, SHARE * opened.took.get(binding.domain, older)) if older else older
+        pause = max(older, SHARE * opened.took.get(binding.domain, timedelta(0))) if older else older
         if asked is not None and cloud.now() - asked < pause:
             return
         opened.asked[binding.domain] = cloud.now()
@@ -90,11 +90,11 @@ async def refresh(cloud: Cloud, binding: Binding, *, older: timedelta = timedelt
 
 async def _refreshed(cloud: Cloud, binding: Binding, there: Directory) -> None:
     async with cloud.view() as look:
-        some = await look.one(User, domain=binding.domain, source=Source.LDAP)
-    if some is None and not binding.whole:
+        anybody = await look.one(User, domain=binding.domain, source=Source.LDAP)
+    if anybody is None and not binding.whole:
         return
     read = await _people(there, binding)
-    if binding.whole and some is not None and not read:
+    if binding.whole and anybody is not None and not read:
         # Rather a place that was renamed or a right that was lost than a company without people.
         raise Unavailable(
             "The directory that holds the users of this domain shows nobody; its administrator must look into it.",
@@ -106,7 +106,9 @@ async def _refreshed(cloud: Cloud, binding: Binding, there: Directory) -> None:
         people.update((user_id(binding.domain, entry.id), entry) for entry in entries)
     known = await _users(cloud, binding, people)
     if binding.whole:
-        ids = {entry.id: key for key, entry in people.items() if key in known}
+        ids: dict[str, UUID] = {}
+        async for some in paced(list(people.items())):
+            ids.update((entry.id, key) for key, entry in some if key in known)
         await _groups(cloud, binding, teams, ids)
 
 
@@ -135,7 +137,8 @@ async def _users(cloud: Cloud, binding: Binding, people: dict[UUID, Entry]) -> s
             for user in await tx.list(User, id=tuple(keys)):
                 await shadows.vanish(tx, user)
     if binding.whole:
-        differing += [entry for key, entry in people.items() if key not in known]
+        async for some in paced(list(people.items())):
+            differing += [entry for key, entry in some if key not in known]
     for entries in batches(differing):
         async with cloud.transaction() as tx:
             kept = [await shadows.keep(tx, binding, entry) for entry in entries]

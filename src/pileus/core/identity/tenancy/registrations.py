@@ -19,7 +19,7 @@ from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Look, Tx
 from pileus.core.errors import Conflict, Forbidden, Invalid, NotFound, TooMany, Unsupported
 from pileus.core.identity import users
-from pileus.core.identity.authentication import password_policy, password_resets
+from pileus.core.identity.authentication import failures, password_policy, password_resets
 from pileus.core.identity.authorization import authority
 from pileus.core.identity.domains import ROOT
 from pileus.core.identity.records import (
@@ -63,21 +63,30 @@ async def register(cloud: Cloud, want: Register, page: str, *, source: str = "")
     Raises Unsupported (closed, or no mail), Invalid, TooMany; for an invitation that is not good, Forbidden.
     """
     require_open(cloud)
-    mode = cloud.config.registration
     mail.require(cloud)
     mail.address(want.email)
     require_name(want.name)
     password_policy.require_strong(cloud.config, want.password)
     if not want.password:
         raise Invalid("The password is empty; choose one.")
-    hashed = await users.hash_new(cloud, want.password)
-    now = cloud.now()
-    token = secrets.token_urlsafe(32)
-    typed = want.email
+    typed, source = want.email, failures.source_of(source)
     want = msgspec.structs.replace(want, email=want.email.lower())  # one mailbox, however it is typed
+    mailbox, place = f"registration for {want.email}", f"registration from {source}"
+    async with failures.turn(cloud, mailbox), failures.turn(cloud, place):  # many at once are many in a row
+        async with cloud.view() as look:  # before the work that a hash is
+            await _refuse_flood(cloud, look, want.email, source)
+        hashed = await users.hash_new(cloud, want.password)
+        await _keep(cloud, msgspec.structs.replace(want, password=hashed), typed, page, source)
+    log.info("registration asked for", source=source)
+
+
+async def _keep(cloud: Cloud, want: Register, typed: str, page: str, source: str) -> None:
+    """With its letter; the password is a hash by now. `typed`: the address as it was written."""
+    mode, now = cloud.config.registration, cloud.now()
+    token = secrets.token_urlsafe(32)
     async with cloud.transaction() as tx:
         await tx.rows.delete_where(Registration, lt("expires_at", now), state=RegistrationState.UNCONFIRMED)
-        await _refuse_flood(tx, want.email, source)
+        await _refuse_flood(cloud, tx, want.email, source)
         invitation = await _invited(tx, want) if want.invitation or mode == "invitation" else None
         domain = invitation.domain if invitation else ROOT
         known = [user.name for user in await tx.list(User, email=(want.email, typed), order=("name",))]
@@ -86,7 +95,7 @@ async def register(cloud: Cloud, want: Register, page: str, *, source: str = "")
                 id=cloud.new_id(),
                 name=want.name,
                 email=want.email,
-                password=hashed,
+                password=want.password,
                 first_name=want.first_name,
                 last_name=want.last_name,
                 organisation=want.organisation,
@@ -101,7 +110,6 @@ async def register(cloud: Cloud, want: Register, page: str, *, source: str = "")
         await mail.post(
             tx, _known(cloud, want, known) if known else _asked(cloud, want, f"{page}#confirm={token}")
         )
-    log.info("registration asked for", source=source)
 
 
 def require_open(cloud: Cloud) -> None:
@@ -116,11 +124,11 @@ def require_name(name: str) -> None:
         )
 
 
-async def _refuse_flood(tx: Tx, email: str, source: str) -> None:
-    recent = gt("created_at", tx.cloud.now() - HOUR)
-    if source and await tx.count(Registration, recent, source=source) >= HOURLY_OF_SOURCE:
+async def _refuse_flood(cloud: Cloud, look: Look, email: str, source: str) -> None:
+    recent = gt("created_at", cloud.now() - HOUR)
+    if source and await look.count(Registration, recent, source=source) >= HOURLY_OF_SOURCE:
         raise TooMany(LATER)
-    if await tx.count(Registration, recent, email=email) >= HOURLY_OF_ADDRESS:
+    if await look.count(Registration, recent, email=email) >= HOURLY_OF_ADDRESS:
         raise TooMany(LATER)
 
 

@@ -10,6 +10,7 @@ from pileus.core.errors import Invalid
 
 RULE = re.compile(r"[a-zA-Z0-9*]+")
 MAX_RULE = 255
+ANY = "[a-z0-9_*]"
 
 
 class Rule(Protocol):
@@ -22,11 +23,18 @@ class Rule(Protocol):
 
 @lru_cache(maxsize=4096)
 def pattern(rule: str) -> re.Pattern[str]:
-    return re.compile(re.sub(r"\*+", r"[a-z0-9_*]*", rule.lower()))
+    """Each part between two wildcards is looked for once, at its first place: no rule takes long."""
+    first, *rest = (re.escape(part) for part in re.split(r"\*+", rule.lower()))
+    if not rest:
+        return re.compile(first)
+    middle = "".join(f"(?>{ANY}*?{part})" for part in rest[:-1])
+    return re.compile(f"{first}{middle}{ANY}*{rest[-1]}")
 
 
 def fits(rule: str, command: str) -> bool:
     """Whatever the case of the letters."""
+    if "*" not in rule:
+        return rule.lower() == command.lower()
     return pattern(rule).fullmatch(command.lower()) is not None
 
 

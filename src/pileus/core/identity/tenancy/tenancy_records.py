@@ -115,13 +115,15 @@ class SecondFactor(Record):
     created_at: datetime
 
 
-@table("password_reset", indexes=(("user",), ("expires_at",)))
+@table("password_reset", indexes=(("user",), ("source",), ("expires_at",)))
 class PasswordReset(Record):
-    """A mailed token (hashed) with which a new password may be set once."""
+    """A mailed token (hashed) with which a new password may be set once; or, of the user zero, that one was asked for."""
 
     id: UUID
     user: UUID
     token: str
+    source: str = ""
+    """The address that it was asked from."""
     expires_at: datetime
     created_at: datetime
 

@@ -18,7 +18,7 @@ from pileus.drivers.directory.ldap.entries import (
     user_attributes,
 )
 from pileus.drivers.directory.ldap.schemas import Layout
-from pileus.drivers.directory.ldap.searching import Found, many, one, search, values
+from pileus.drivers.directory.ldap.searching import Found, many, one, pages, search, values
 from pileus.drivers.directory.protocol import Group, Part, Person
 
 DEEPEST = 32
@@ -61,11 +61,12 @@ class Reader:
         filter = matching(layout.user_class, layout.user_filter, *conditions)
         enabled = self._enabled_names()
         found: dict[str, Person] = {}
-        for dn, attributes in self._search(base, scope, filter, user_attributes(layout)):
-            known = None if enabled is None else key_of(dn) in enabled
-            person = person_of(layout, dn, attributes, known)
-            if person is not None:
-                found.setdefault(person.id, person)
+        for entries in pages(self._connection, base, scope, filter, user_attributes(layout), page=self._page):
+            for dn, attributes in entries:
+                known = None if enabled is None else key_of(dn) in enabled
+                person = person_of(layout, dn, attributes, known)
+                if person is not None:
+                    found.setdefault(person.id, person)
         if part is None or part.kind == "OU":
             return list(found.values())
         inside = self._inside(part)

@@ -33,21 +33,38 @@ def search(
     page: int = 0,
 ) -> Found:
     """A base that is not there holds nothing. Raises ldap.LDAPError, Refused."""
+    return [entry for some in pages(connection, base, scope, filter, attributes, page=page) for entry in some]
+
+
+def pages(
+    connection: LDAPObject,
+    base: str,
+    scope: int,
+    filter: str,
+    attributes: Sequence[str],
+    *,
+    page: int = 0,
+) -> Iterator[Found]:
+    """As `search`, so that not all is held at once as it came: it is many objects, and the interpreter stands still for
+    as long as it takes to look through them for garbage."""
     if base and not is_dn(base):
-        return []
+        return
     control = SimplePagedResultsControl(False, size=page or PAGE, cookie="")
-    found: Found = []
+    count = 0
     while True:
         try:
             asked = connection.search_ext(base, scope, filter, list(attributes), serverctrls=[control])
             _, entries, _, controls = connection.result3(asked)
-        except NOT_HERE:
-            return []
-        found += [(dn, folded(values)) for dn, values in entries if dn is not None]
+        except NOT_HERE as error:
+            if count:
+                raise Refused(f"{base} went away while it was read") from error
+            return
+        yield [(dn, folded(values)) for dn, values in entries if dn is not None]
+        count += len(entries)
         cookies = [each.cookie for each in controls if each.controlType == control.controlType]
         if not cookies or not cookies[0]:
-            return found
-        if len(found) > MOST:
+            return
+        if count > MOST:
             raise Refused(
                 f"LDAP gives more than {MOST} entries below {base}: name a narrower tree or a filter"
             )

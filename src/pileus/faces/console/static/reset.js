@@ -2,7 +2,7 @@ import { find, finish, given, rules, send, show, submits, tell, wrong } from "./
 
 const [ask, choose] = [find("ask"), find("choose")];
 const WAIT = "There were too many tries. Wait half a minute, then try again.";
-const again = (error) => (error.status === 401 || error.status === 429 ? WAIT : undefined);
+const again = (error) => (error.status === 401 ? WAIT : undefined);
 
 submits(ask, async (fields) => {
   const read = await send("/console/password-resets", fields);

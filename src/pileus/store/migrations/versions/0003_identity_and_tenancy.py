@@ -353,12 +353,14 @@ def upgrade() -> None:
         sa.Column("id", UUID, autoincrement=False, nullable=False),
         sa.Column("user", UUID, nullable=False),
         sa.Column("token", TEXT, nullable=False),
+        sa.Column("source", TEXT, nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_password_reset")),
     )
     with op.batch_alter_table("password_reset", schema=None) as batch_op:
         batch_op.create_index("ix_password_reset_expires_at", ["expires_at"], unique=False)
+        batch_op.create_index("ix_password_reset_source", ["source"], unique=False)
         batch_op.create_index("ix_password_reset_user", ["user"], unique=False)
 
     op.create_table(
