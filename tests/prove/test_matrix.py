@@ -61,7 +61,9 @@ def test_what_long_work_acts_on_is_found_by_its_fields() -> None:
 
 def test_every_limit_is_counted_from_the_records() -> None:
     class Anything:
-        """A record whose every field is one."""
+        """A record whose every field is one, without tags."""
+
+        host_tags = ()
 
         def __getattr__(self, name: str) -> Any:
             return 1
