@@ -63,9 +63,13 @@ class Memory:
     def __init__(self) -> None:
         self._held: OrderedDict[bytes, tuple[int, Session]] = OrderedDict()
 
-    def recall(self, key: bytes, change: int) -> Session | None:
+    async def recall(self, cloud: Cloud, key: bytes) -> Session | None:
+        """Only if it is as true as ever; for a token that was never seen the database is not asked."""
         held = self._held.get(key)
-        return held[1] if held is not None and held[0] == change else None
+        if held is None:
+            return None
+        async with cloud.view() as look:
+            return held[1] if held[0] == await change_count(look) else None
 
     def keep(self, key: bytes, change: int, session: Session) -> None:
         self._held[key] = (change, session)
@@ -85,9 +89,7 @@ async def present(
     fits them; only who says `web`, sessions of a web interface, and then sees to their second factor."""
     key = hashlib.sha256(text.encode()).digest()
     now = cloud.now()
-    async with cloud.view() as look:
-        change = await change_count(look)
-    session = memory(cloud).recall(key, change)
+    session = await memory(cloud).recall(cloud, key)
     if session is None:
         session = await _looked_up(cloud, key, await token_store.find(cloud, text))
     refuse_expired(session, now - EXPIRED_WINDOW if allow_expired else now)
