@@ -214,6 +214,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return self.public_url or f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
+    def password_page(self) -> str:
+        """Where people ask for a new password, and choose it."""
+        return self.password_reset_page or f"{self.url.rstrip('/')}/console/reset"
+
+    @property
     def external(self) -> IPv4Network:
         return IPv4Network(self.external_cidr)
 

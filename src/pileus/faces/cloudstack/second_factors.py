@@ -17,6 +17,8 @@ DESCRIPTIONS = {
     second_factor.TOTP: "TOTP user two factor authentication provider Plugin",
 }
 
+second_factor.SETTING_UP.append("set one up in the CloudStack API (setupUserTwoFactorAuthentication)")
+
 
 class Setup(Params):
     provider: str = param("provider", "totp or staticpin", default="")

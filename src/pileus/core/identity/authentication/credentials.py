@@ -279,7 +279,7 @@ def _parts(cloud: Cloud, kind: str, blob: str, project: UUID | None) -> tuple[st
     """The kind, the public half and the encrypted rest."""
     if kind == CLOUDSTACK:
         raise Invalid(
-            f"Credentials of the type {CLOUDSTACK} are made by CloudStack's API; choose another type."
+            f"Credentials of the type {CLOUDSTACK} are made as key pairs of users; choose another type."
         )
     if kind.lower() != EC2:
         return kind, None, vault.of(cloud).encrypt(blob)

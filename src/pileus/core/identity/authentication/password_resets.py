@@ -8,7 +8,6 @@ from uuid import UUID, uuid4
 
 import msgspec
 
-from pileus.config import Config
 from pileus.core import mail
 from pileus.core.caller import system
 from pileus.core.cloud import Cloud, Look, Tx
@@ -70,13 +69,8 @@ def link(cloud: Cloud, name: str, domain: str, token: str) -> str:
     """What the letter opens; never made of what a request says of the host, for who asks need not be who reads. What it
     tells stands behind the `#`, which browsers send nowhere."""
     named = urlencode({"username": name, "domain": domain, "token": token})
-    at = page(cloud.config)
+    at = cloud.config.password_page
     return f"{at}{'?' if '#' in at else '#'}{named}"
-
-
-def page(config: Config) -> str:
-    """Where people ask for a new password, and choose it."""
-    return config.password_reset_page or f"{config.url.rstrip('/')}/console/reset"
 
 
 async def ask(cloud: Cloud, domain: UUID | None, name: str, place: str, source: str = "") -> None:

@@ -30,15 +30,23 @@ BY_PEOPLE = frozenset({"password", "totp"})
 a secret that was made for a program or for signing, a token, the word of an identity provider."""
 
 
+SETTING_UP: list[str] = []
+"""How people set one up, as the faces that let them say it; each adds its own."""
+
+
 class SetupMissing(Unauthenticated):
     """The password is right, and a second factor is demanded that the user has not set up."""
 
     def __init__(self, user: User) -> None:
         super().__init__(
-            f"A second factor is demanded of user {user.id.hex} and none is set up: log in to the CloudStack API, set "
-            "one up (setupUserTwoFactorAuthentication), then log in here with the methods password and totp.",
+            f"A second factor is demanded of user {user.id.hex} and none is set up: {setting_up()}, then log in "
+            "here with the methods password and totp.",
             private="a second factor is demanded and none is set up",
         )
+
+
+def setting_up() -> str:
+    return ", or ".join(SETTING_UP) or "set one up"
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,9 +101,7 @@ async def required(
         if standing.ready or TOTP in shown or await codes.held(look, user.id):
             return BY_PEOPLE
     failures.refusal(
-        "a second factor is demanded of the user and none is set up; setupUserTwoFactorAuthentication does it",
-        source,
-        user.id,
+        f"a second factor is demanded of the user and none is set up; {setting_up()}", source, user.id
     )
     raise SetupMissing(user)
 

@@ -161,8 +161,8 @@ async def _notes(cloud: Cloud, look: Look, user: User) -> tuple[str, ...]:
     if factor.ready:
         return (f"User {user.name} logs in with a second factor ({factor.provider}) beside the password.",)
     return (
-        f"A second factor is demanded of user {user.name} and none is set up: the password alone opens nothing but a "
-        "CloudStack session to set one up (setupUserTwoFactorAuthentication).",
+        f"A second factor is demanded of user {user.name} and none is set up: the password alone opens nothing but the "
+        f"way to one: {second_factor.setting_up()}.",
     )
 
 

@@ -19,7 +19,7 @@ from pileus.core.caller import Caller
 from pileus.core.cloud import Cloud, Look, Tx
 from pileus.core.errors import Conflict, Forbidden, Invalid, NotFound, TooMany, Unsupported
 from pileus.core.identity import users
-from pileus.core.identity.authentication import failures, password_policy, password_resets
+from pileus.core.identity.authentication import failures, password_policy
 from pileus.core.identity.authorization import authority
 from pileus.core.identity.domains import ROOT
 from pileus.core.identity.records import (
@@ -332,7 +332,7 @@ def _known(cloud: Cloud, want: Register, names: list[str]) -> Letter:
         subject="You have an account already",
         text=f"Somebody, probably you, asked for an account at {cloud.config.url} with this address, which has one.\n"
         f"Log in as {' or '.join(names[:MOST_NAMES])}; if you forgot the password, choose a new one:\n\n"
-        f"{password_resets.page(cloud.config)}\n\n"
+        f"{cloud.config.password_page}\n\n"
         "If it was not you, do nothing.\n",
     )
 
